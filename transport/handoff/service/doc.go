@@ -32,13 +32,13 @@
 //
 // # Parts
 //
-// A program that hands over more than servers has an Owner, or uses the parts: a Successor and a
-// Predecessor, of which one answers SIGTERM at any moment, and Notify, NotifyReady and
-// NotifyWatchdog, which talk to systemd. Package transport/handoff is what passes the descriptors.
+// A program that hands over more than servers has an Owner, or, if what it hands over has a form of
+// its own, uses the parts: a Successor, Coming, and Notify, NotifyReady and NotifyWatchdog, which
+// talk to systemd. Package transport/handoff is what passes the descriptors.
 //
 // # Stability
 //
-// Service is stable. Owner, Maker and the parts (Successor, Predecessor, Coming, Succeed, OwnFile)
-// may change in a minor version before 1.0, as CHANGELOG.md then says. A program made with one
-// version hands over to one made with the next.
+// Service is stable. Owner, Maker and the parts (Successor, Coming, OwnFile) may change in a minor
+// version before 1.0, as CHANGELOG.md then says. A program made with one version hands over to one
+// made with the next.
 package service

@@ -30,15 +30,13 @@ type listener struct {
 	p                *plain        // nil: there is an Owner
 	opened           chan struct{} // closed when connections may be accepted
 
-	accepted         chan accepted // from the socket, by pump
+	accepted         chan accepted // from the socket, by pump, and from another process
 	left, closed     chan struct{}
 	pumping          sync.Once
 	leaving, closing sync.Once
 
-	mu      sync.Mutex
-	arrived []net.Conn    // from another process
-	arrives chan struct{} // has one element if there may be some
-	waits   chan struct{} // closed when pump accepts no more; nil: it is to go on
+	mu    sync.Mutex
+	waits chan struct{} // closed when pump accepts no more; nil: it is to go on
 }
 
 // An accepted is what Accept of the socket gives.
@@ -64,7 +62,7 @@ type passed struct {
 // process accepts waits for the new one.
 func listen(network, address string, opened []net.Listener) (*listener, error) {
 	l := &listener{network: network, address: address, opened: make(chan struct{}), accepted: make(chan accepted),
-		left: make(chan struct{}), closed: make(chan struct{}), arrives: make(chan struct{}, 1)}
+		left: make(chan struct{}), closed: make(chan struct{})}
 	var err error
 	all := inherited()
 	at := slices.IndexFunc(all, func(p passed) bool { return p.Network == network && p.Address == address })
@@ -96,17 +94,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	l.pumping.Do(func() { go l.pump() })
-	for {
-		if c := l.nextArrived(); c != nil {
-			return c, nil
-		}
-		select {
-		case a := <-l.accepted:
-			return a.c, a.err
-		case <-l.arrives:
-		case <-l.closed: // who serves a listener that was left need not take that for a failure
-			return nil, net.ErrClosed
-		}
+	select {
+	case a := <-l.accepted:
+		return a.c, a.err
+	case <-l.closed: // who serves a listener that was left need not take that for a failure
+		return nil, net.ErrClosed
 	}
 }
 
@@ -128,13 +120,7 @@ func (l *listener) pump() {
 		if err == nil && l.p != nil {
 			a.c = l.p.enter(c, l)
 		}
-		select {
-		case l.accepted <- a:
-		case <-l.closed:
-			refuse(a.c)
-			return
-		}
-		if errors.Is(err, net.ErrClosed) {
+		if !l.deliver(a) || errors.Is(err, net.ErrClosed) {
 			return
 		}
 	}
@@ -183,59 +169,31 @@ func (l *listener) pause(ctx context.Context) {
 // when the next one comes, since a server has other time limits for a connection that is new.
 func (l *listener) arrive(c net.Conn, from passed) {
 	entered := l.p.enter(c, l)
-	w, ok := entered.(*conn)
-	if !ok || !from.Spoke {
-		l.deliver(entered)
-		return
+	w, waits := entered.(*conn)
+	if waits = waits && from.Spoke; waits {
+		w.held = true
+		w.spoke = true
+		_ = w.SetReadDeadline(from.Until)
 	}
-	w.held = true
-	w.spoke = true
-	_ = w.SetReadDeadline(from.Until)
 	go func() {
-		if w.await() {
-			l.deliver(w)
+		if !waits || w.await() {
+			l.deliver(accepted{c: entered})
 		}
 	}()
 }
 
-func (l *listener) deliver(c net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// deliver waits until Accept takes a connection; false: the listener is closed, and so is that,
+// unless it goes on in another process.
+func (l *listener) deliver(a accepted) bool {
 	select {
+	case l.accepted <- a:
+		return true
 	case <-l.closed:
-		go refuse(c)
-	default:
-		l.arrived = append(l.arrived, c)
-		l.tell()
+		if w, ok := a.c.(*conn); a.c != nil && !(ok && w.p.pass(w)) {
+			_ = a.c.Close()
+		}
+		return false
 	}
-}
-
-// refuse ends a connection that no server has taken, unless it goes on in another process.
-func refuse(c net.Conn) {
-	if w, ok := c.(*conn); ok && w.p.pass(w) || c == nil {
-		return
-	}
-	_ = c.Close()
-}
-
-func (l *listener) tell() {
-	select {
-	case l.arrives <- struct{}{}:
-	default:
-	}
-}
-
-func (l *listener) nextArrived() (c net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.arrived) == 0 {
-		return nil
-	}
-	c, l.arrived = l.arrived[0], l.arrived[1:]
-	if len(l.arrived) > 0 {
-		l.tell()
-	}
-	return c
 }
 
 // Addr is where it listens.
@@ -253,14 +211,7 @@ func (l *listener) leave() {
 // Close ends it.
 func (l *listener) Close() (err error) {
 	l.closing.Do(func() {
-		l.mu.Lock()
 		close(l.closed)
-		arrived := l.arrived
-		l.arrived = nil
-		l.mu.Unlock()
-		for _, c := range arrived {
-			refuse(c)
-		}
 		select {
 		case <-l.left:
 		default:

@@ -153,7 +153,7 @@ func (s *Service) channel(ctx context.Context) (*handoff.Channel, error) {
 	ch, err := Coming()
 	if err != nil || ch != nil {
 		if ch != nil {
-			s.before = Succeed(ch.Peer().PID)
+			s.before = succeed(ch.Peer().PID)
 		}
 		return ch, err
 	}
@@ -355,7 +355,7 @@ func (s *Service) successor(program string) *Successor {
 
 // run is Run once there is an owner.
 func (s *Service) run(ctx context.Context) error {
-	defer s.before.Outlive()
+	defer s.before.outlive()
 	defer s.unwatch()
 	defer s.hide()
 	dropInherited() // what this program does not listen on any more

@@ -54,7 +54,7 @@ type Service struct {
 	file     string // of this program
 	maker    Maker
 	owner    Owner
-	before   *Predecessor
+	before   *predecessor
 	taking   bool     // from a process that has not started this one
 	control  *control // nil: there is none
 	unwatch  func()

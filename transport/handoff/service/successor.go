@@ -173,13 +173,13 @@ func (s *Successor) Follow(ctx context.Context, ends ...os.Signal) (err error) {
 	return err
 }
 
-// A Predecessor is the process whose node this one gets.
-type Predecessor struct{ p *os.Process }
+// A predecessor is the process whose node this one gets.
+type predecessor struct{ p *os.Process }
 
-// Succeed is told which process this one is started in place of; Outlive ends what it begins. Who
+// succeed is told which process this one is started in place of; outlive ends what it begins. Who
 // tells that process to end may have told this one, too: until it has ended, a second SIGTERM is no
 // reason to end at once.
-func Succeed(pid int) *Predecessor {
+func succeed(pid int) *predecessor {
 	p, err := os.FindProcess(pid)
 	if err != nil || pid <= 0 { // it cannot be watched
 		return nil
@@ -190,16 +190,16 @@ func Succeed(pid int) *Predecessor {
 		hasEnded(p, -1)
 		signal.Stop(told)
 	}()
-	return &Predecessor{p}
+	return &predecessor{p}
 }
 
 // outliveLimit is more than that process still needs.
 const outliveLimit = 2 * mainLimit
 
-// Outlive waits for the end of the process whose node this one has got, if that does not wait for
+// outlive waits for the end of the process whose node this one has got, if that does not wait for
 // this one: a service manager kills what is left when its main process has ended. It is the last
 // that a process does; of nil it does nothing.
-func (b *Predecessor) Outlive() {
+func (b *predecessor) outlive() {
 	if b != nil && b.p.Pid != os.Getppid() && manager() != "" {
 		hasEnded(b.p, outliveLimit)
 	}
