@@ -156,13 +156,11 @@ func (n *Node) route(c *Conn, m *Message) {
 			n.log.Debug("nobody to receive", "peer", c.Name(), "to", link.Recipient(&m.Control))
 			m.Release()
 		}
-	case lost: // a signal
+	// a function keeps the group leader that its caller has named; NODE_LINK is unused
+	case lost || op == dist.OpGroupLeader || op == dist.OpNodeLink:
 		m.Release()
 	case op == dist.OpSpawnRequest:
 		n.spawn(c, m)
-	// a function keeps the group leader that its caller has named; NODE_LINK is unused
-	case op == dist.OpGroupLeader || op == dist.OpNodeLink:
-		m.Release()
 	case op == dist.OpSpawnReply || op == dist.OpMonitorPExit: // which a process may get, as a message
 		n.takeSignal(m)
 	default:
