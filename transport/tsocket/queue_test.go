@@ -54,7 +54,7 @@ func inLine(t testing.TB, waiting int, op func() error) <-chan error {
 	t.Helper()
 	call := aside(op)
 	if waiting > 0 {
-		expect.WaitIn(t, waiting, "", "(*Turns).queue(")
+		expect.WaitIn(t, waiting, "", "(*Turns).Take(")
 	}
 	return call
 }
