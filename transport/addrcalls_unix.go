@@ -35,9 +35,9 @@ func mustAddr(a Addr, err error) Addr {
 	return a
 }
 
-// peerAddr asks the system for the peer's address; nil if it does not know it.
-func peerAddr(c carrier) Addr {
-	fd, err := c.descriptor()
+// peerAddr asks the system for the peer's address, of a descriptor if there is one; nil if it does
+// not know it.
+func peerAddr(fd int, err error) Addr {
 	if err != nil {
 		return nil
 	}

@@ -38,7 +38,7 @@ func adopt[T any](int, func(Transport, int) (T, error)) (t T, err error) {
 }
 
 // peerAddr knows no peer.
-func peerAddr(carrier) Addr { return nil }
+func peerAddr(int, error) Addr { return nil }
 
 // resetOnClose does nothing: no carrier of this system has a descriptor that the SDK waits on.
 func resetOnClose(carrier) bool { return false }

@@ -15,6 +15,6 @@ func (p *plugin[C]) metItself(s carrier, addr Addr) bool {
 	if err != nil || from.Port() != to.Port() {
 		return false
 	}
-	peer, err := AddrPort(peerAddr(s))
+	peer, err := AddrPort(peerAddr(s.descriptor()))
 	return err == nil && peer == from
 }

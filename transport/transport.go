@@ -218,7 +218,7 @@ func (p *plugin[C]) adopt(fd int, state []byte, listener bool) (_ socket, addr A
 			addr = s.localAddr()
 			return s.prepare(false)
 		default:
-			addr = peerAddr(s)
+			addr = peerAddr(s.descriptor())
 			err = g.beginFrames(true)
 		}
 		if err != nil {
