@@ -206,10 +206,8 @@ defmodule Cnode.Sessions.Phoenix do
          do: %{ref: ref, topic: topic, event: event}
   end
 
-  defp head({<<1, j, r, t, _, rest::binary>>, [opcode: :binary]}) do
-    <<_::binary-size(j), ref::binary-size(r), topic::binary-size(t), _::binary>> = rest
-    %{ref: ref, topic: topic, event: "phx_reply"}
-  end
+  defp head({<<1, j, r, t, _, _::binary-size(j), ref::binary-size(r), topic::binary-size(t), _::binary>>, [opcode: :binary]}),
+    do: %{ref: ref, topic: topic, event: "phx_reply"}
 
   defp head(_), do: nil
 
