@@ -42,9 +42,7 @@ func TestFrontIsKilledDialling(t *testing.T) {
 			}
 			<-f.ended
 			if tt.dialled {
-				c, err := far.Accept()
-				require.NoError(t, err)
-				defer c.Close()
+				c := accepted(t, far)
 				if tt.kept {
 					goesOn(t, c, s)
 				} else {
@@ -54,11 +52,7 @@ func TestFrontIsKilledDialling(t *testing.T) {
 			startFront(t, h.path, "")
 			a = newAsker(t, h)
 			a.ask(1, "n", far.Addr().String())
-			_, how, _, s := a.gets(1)
-			require.EqualValues(t, isNew, how)
-			c, err := far.Accept()
-			require.NoError(t, err)
-			defer c.Close()
+			s, c := getsNew(t, a, far)
 			goesOn(t, c, s)
 			noMore(t, far)
 		})
@@ -74,9 +68,7 @@ func TestFrontIsKilledBeginningTLS(t *testing.T) {
 			f := startFront(t, h.path, step)
 			a := newAsker(t, h)
 			a.askWith(flagLater, 1, "n", far.Addr().String())
-			c, err := far.Accept()
-			require.NoError(t, err)
-			defer c.Close()
+			c := accepted(t, far)
 			id, _, _, s := a.gets(1)
 			a.begin(id, 2)
 			_ = tls.Server(c, serverTLS()).Handshake()
@@ -117,11 +109,7 @@ func TestDialUpgrade(t *testing.T) {
 			houses <- h
 			a := newAsker(t, h)
 			a.ask(1, "n", far.Addr().String())
-			_, how, _, s := a.gets(1)
-			require.EqualValues(t, isNew, how)
-			c, err := far.Accept()
-			require.NoError(t, err)
-			defer c.Close()
+			s, c := getsNew(t, a, far)
 			require.NoError(t, <-given)
 			goesOn(t, c, s)
 			noMore(t, far)
@@ -129,6 +117,22 @@ func TestDialUpgrade(t *testing.T) {
 			require.EqualValues(t, badName, a.refused(2), "the worker has it")
 		})
 	}
+}
+
+func accepted(t *testing.T, far net.Listener) net.Conn {
+	t.Helper()
+	c, err := far.Accept()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// getsNew has a worker get a new connection.
+func getsNew(t *testing.T, a *asker, far net.Listener) (*bind10.Session, net.Conn) {
+	t.Helper()
+	_, how, _, s := a.gets(1)
+	require.EqualValues(t, isNew, how)
+	return s, accepted(t, far)
 }
 
 func socketOf(t *testing.T, s *bind10.Session) net.Conn {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -328,8 +327,8 @@ func TestNothingRunsBySystemProcesses(t *testing.T) {
 	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		w, a := withGate(t, r, func(w *world) {
-			w.cfg.Rules = []permit.Rule{
-				{Op: permit.Send | permit.Request, Target: "*", Allow: true}, {Op: permit.Call, Target: "shop:quote/1", Allow: true},
+			w.cfg.Rules = []gate.Rule{
+				{Op: gate.MaySend | gate.MayRequest, Target: "*", Allow: true}, {Op: gate.MayCall, Target: "shop:quote/1", Allow: true},
 			}
 		})
 		secrets := w.secrets(t)
@@ -404,7 +403,7 @@ func bounded(t *testing.T, l gate.Limits) {
 	r := otp.Releases(t)
 	_, a := withGate(t, r[len(r)-1], func(w *world) {
 		w.cfg.Limits = l
-		w.cfg.Rules = []permit.Rule{{Allow: true}}
+		w.cfg.Rules = []gate.Rule{{Allow: true}}
 	})
 	c := a.again(t)
 	control, err := protocol.AppendControl(nil, &dist.Control{Op: dist.OpRegSend, From: a.pid(1), ToName: "note"})

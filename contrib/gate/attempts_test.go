@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
@@ -124,7 +123,7 @@ func TestBasics(t *testing.T) {
 	t.Parallel()
 	pairs(t, func(t *testing.T, out, in otp.Release) {
 		w := siege(t, out, in)
-		w.cfg.Rules = []permit.Rule{{Allow: true}}
+		w.cfg.Rules = []gate.Rule{{Allow: true}}
 		w.cfg.Limits.Message, w.cfg.Limits.Funs = 64<<20, 100
 		g := w.start(t, nil)
 		defer func() { require.NoError(t, g.Close()) }()

@@ -177,7 +177,7 @@ func (c *Config) check() error {
 	case len(c.Inside.Nodes) > 0 && len(c.Outside.Names) == 0:
 		return fmt.Errorf("outside: names: there is none, and nobody may come to %s", c.Inside.Nodes[0].Name)
 	}
-	if _, err := permit.Compile(c.Rules); err != nil {
+	if _, err := compile(c.Rules); err != nil {
 		return fmt.Errorf("rules: %w", err)
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
-	"github.com/cnode-go/cnode/internal/permit"
 )
 
 func write(t *testing.T, path, text string, mode os.FileMode) {
@@ -33,17 +32,17 @@ func TestExampleConfig(t *testing.T) {
 		r    gate.Request
 		want string
 	}{
-		{gate.Request{Peer: "ci1@build", Op: permit.Call, Target: "shop:quote/1", Module: "shop", Name: "quote", Arity: 1},
+		{gate.Request{Peer: "ci1@build", Op: gate.MayCall, Target: "shop:quote/1", Module: "shop", Name: "quote", Arity: 1},
 			"allowed: ci1@build call shop:quote/1 (rule 1)"},
-		{gate.Request{Peer: "ci1@build", Op: permit.Call, Target: "shop:quote/2", Module: "shop", Name: "quote", Arity: 2},
+		{gate.Request{Peer: "ci1@build", Op: gate.MayCall, Target: "shop:quote/2", Module: "shop", Name: "quote", Arity: 2},
 			"refused: ci1@build call shop:quote/2 (no rule allows it)"},
-		{gate.Request{Peer: "ci1@build", Op: permit.Request, Target: "till"}, "allowed: ci1@build request till (rule 2)"},
-		{gate.Request{Peer: "ci1@build", Op: permit.Send, Target: "till"}, "refused: ci1@build send till (no rule allows it)"},
-		{gate.Request{Peer: "x@build", Op: permit.Request, Target: "till"},
+		{gate.Request{Peer: "ci1@build", Op: gate.MayRequest, Target: "till"}, "allowed: ci1@build request till (rule 2)"},
+		{gate.Request{Peer: "ci1@build", Op: gate.MaySend, Target: "till"}, "refused: ci1@build send till (no rule allows it)"},
+		{gate.Request{Peer: "x@build", Op: gate.MayRequest, Target: "till"},
 			"refused: x@build request till (neither names nor nodes of outside have it)"},
-		{gate.Request{Peer: "ci1@build", Op: permit.Send, Target: "net_kernel"},
+		{gate.Request{Peer: "ci1@build", Op: gate.MaySend, Target: "net_kernel"},
 			"refused: ci1@build send net_kernel (net_kernel gets pings only)"},
-		{gate.Request{Peer: "ci1@build", Op: permit.Request, Target: "rex"},
+		{gate.Request{Peer: "ci1@build", Op: gate.MayRequest, Target: "rex"},
 			"refused: ci1@build request rex (no request of rpc: rules for call say which functions may be called)"},
 	} {
 		d, err := cfg.Explain(tt.r)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/internal/handoffpoint"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -62,9 +61,9 @@ func bareWorld(t *testing.T, out, in otp.Release, args ...string) *world {
 		Outside: gate.Side{Listen: "127.0.0.1", PortMapper: mapper(w.outer), Cookie: "outer", Names: []string{w.outer.Name()},
 			Nodes: []gate.Node{{Name: w.outer.Name()}}},
 		Inside: gate.Side{Listen: "127.0.0.1", PortMapper: mapper(w.inner), Cookie: "inner", Nodes: []gate.Node{{Name: w.inner.Name()}}},
-		Rules: []permit.Rule{
-			{Op: permit.Call, Target: "shop:quote/1", Allow: true},
-			{Op: permit.Request, Target: "till", Allow: true},
+		Rules: []gate.Rule{
+			{Op: gate.MayCall, Target: "shop:quote/1", Allow: true},
+			{Op: gate.MayRequest, Target: "till", Allow: true},
 		},
 	}
 	return w
@@ -145,7 +144,7 @@ func TestMoveUnderLoad(t *testing.T) {
 	t.Parallel()
 	r := otp.Releases(t)
 	w := newWorld(t, r[0], r[len(r)-1])
-	w.cfg.Rules = []permit.Rule{{Op: permit.Send, Target: "echo", Allow: true}, {Op: permit.Send, Target: permit.Talked, Allow: true}}
+	w.cfg.Rules = []gate.Rule{{Op: gate.MaySend, Target: "echo", Allow: true}, {Op: gate.MaySend, Target: gate.Talked, Allow: true}}
 	g := w.start(t, nil)
 	require.Equal(t, "pong", w.ask(t, "net_adm:ping(IN)"))
 	w.outer.Do(t, w.in(`register(down, spawn(fun() -> monitor_node(IN, true), receive {nodedown, _} -> exit(down) end end))`))
@@ -331,7 +330,7 @@ func TestConfigThatDoesNotFit(t *testing.T) {
 		}, "inside: shop@b: ci@a wants the path /s as well"},
 		{func(out, in *gate.Side, c *gate.Config) { out.Nodes = in.Nodes }, "inside: shop@b: shop@b wants the name shop@b as well"},
 		{func(out, in *gate.Side, c *gate.Config) {
-			c.Rules = []permit.Rule{{}, {Op: permit.Call, Target: "shop"}}
+			c.Rules = []gate.Rule{{}, {Op: gate.MayCall, Target: "shop"}}
 		}, "rules: rule 2: target"},
 	} {
 		c := fits()

@@ -11,7 +11,6 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -52,7 +51,7 @@ func TestFunsAreRefused(t *testing.T) {
 	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		w, a := withGate(t, r, func(w *world) {
-			w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Exit | permit.Send, Target: "*", Allow: true})
+			w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MayExit | gate.MaySend, Target: "*", Allow: true})
 		})
 		note := pidOf(t, w.secrets(t), "note")
 		me, ref := a.pid(1), a.ref(1, 2, 3)
@@ -154,7 +153,7 @@ func TestIncarnationsAreCounted(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		w, a := withGate(t, r, func(w *world) {
 			w.cfg.Limits.Atoms = 500
-			w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Exit, Target: "*", Allow: true})
+			w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MayExit, Target: "*", Allow: true})
 		})
 		before := tablesOf(t, w.inner)
 		c := a.again(t)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/internal/handoffpoint"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
@@ -54,7 +54,7 @@ func TestKilledWhileMoving(t *testing.T) {
 	t.Parallel()
 	r := otp.Releases(t)[0]
 	w := newWorld(t, r, r)
-	w.cfg.Rules = []permit.Rule{{Op: permit.Send, Target: "echo", Allow: true}}
+	w.cfg.Rules = []gate.Rule{{Op: gate.MaySend, Target: "echo", Allow: true}}
 	points := []handoffpoint.Point{
 		handoffpoint.OwnerGreeted, handoffpoint.OwnerFrozen, handoffpoint.OwnerDescriptorsSent, handoffpoint.OwnerAccepted,
 		handoffpoint.OwnerCommitted, handoffpoint.OwnerReleased,

@@ -15,7 +15,6 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
@@ -181,7 +180,7 @@ func TestPriority(t *testing.T) {
 	if last.Number < 28 {
 		need.Missing(t, "no OTP 28, the first that knows priority")
 	}
-	w, a := withGate(t, last, func(w *world) { w.cfg.Rules = []permit.Rule{{Op: permit.Send, Target: "*", Allow: true}} })
+	w, a := withGate(t, last, func(w *world) { w.cfg.Rules = []gate.Rule{{Op: gate.MaySend, Target: "*", Allow: true}} })
 	text := w.inner.Do(t, `Me = self(),
 		register(queue, spawn(fun() -> Me ! {a, alias([priority])}, receive never -> ok end end)),
 		receive {a, A} -> binary_to_list(base64:encode(term_to_binary([{alias, A}]))) end`)
@@ -246,7 +245,7 @@ func TestTLSOutside(t *testing.T) {
 func TestTalked(t *testing.T) {
 	r := otp.Releases(t)[0]
 	w := newWorld(t, r, r)
-	w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Send, Target: permit.Talked, Allow: true})
+	w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MaySend, Target: gate.Talked, Allow: true})
 	g := w.start(t, nil)
 	defer func() { require.NoError(t, g.Close()) }()
 	w.outer.Do(t, "register(waits, spawn(fun() -> receive {hello, P} -> P ! answer end end)), ok")
@@ -262,7 +261,7 @@ func TestForeignGroupLeader(t *testing.T) {
 	r := otp.Releases(t)[0]
 	w := newWorld(t, r, r)
 	for _, f := range []string{"erlang:whereis/1", "io:format/1"} {
-		w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Call, Target: f, Allow: true})
+		w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MayCall, Target: f, Allow: true})
 	}
 	g := w.start(t, nil)
 	defer func() { require.NoError(t, g.Close()) }()

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/port"
 )
@@ -62,11 +61,11 @@ func TestRabbitMQ(t *testing.T) {
 		Inside: gate.Side{PortMapper: fmt.Sprintf("127.0.0.1:%d", inside), Cookie: "inner", Nodes: []gate.Node{{Name: rabbit}}},
 	}
 	var mu sync.Mutex
-	needed := map[permit.Rule]bool{}
+	needed := map[gate.Rule]bool{}
 	learning, err := gate.New(cfg, &gate.Options{Learn: true, OnDecision: func(d gate.Decision) {
 		mu.Lock()
 		defer mu.Unlock()
-		needed[permit.Rule{Peer: "rabbitmqcli*@*", Op: d.Op, Target: d.Target, Allow: true}] = d.Op != 0 && !d.Allowed
+		needed[gate.Rule{Peer: "rabbitmqcli*@*", Op: d.Op, Target: d.Target, Allow: true}] = d.Op != 0 && !d.Allowed
 	}})
 	require.NoError(t, err)
 	require.NoError(t, learning.Start(t.Context()))

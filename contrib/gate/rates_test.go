@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
@@ -41,7 +40,7 @@ func TestRates(t *testing.T) {
 	releases := otp.Releases(t)
 	r := releases[len(releases)/2]
 	w := newWorld(t, r, r)
-	w.cfg.Rules = []permit.Rule{{Op: permit.Send, Target: "echo", Allow: true}, {Op: permit.Send, Target: "sink", Allow: true}}
+	w.cfg.Rules = []gate.Rule{{Op: gate.MaySend, Target: "echo", Allow: true}, {Op: gate.MaySend, Target: "sink", Allow: true}}
 	direct := r.Start(t, otp.Options{Cookie: "outer", EpmdPort: w.outer.EpmdPort()})
 	direct.Load(t, shop)
 	direct.Do(t, "shop:start()")

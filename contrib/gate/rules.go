@@ -2,14 +2,21 @@ package gate
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/cnode-go/cnode/internal/permit"
 )
 
-// A Rule is about what peers of some names ask for some operations on some targets.
-type Rule = permit.Rule
+// A Rule is about what peers of some names ask for some operations on some targets. Peer and Target
+// are patterns, in which * stands for any characters, or none; the empty pattern matches everything.
+type Rule struct {
+	Peer string // the name of the node outside
+	Op   Op     // one of the operations or several, MayCall | MaySpawn; 0: all
+	// Target is "module:function/arity" with MayCall and MaySpawn, or without arity for any; with the
+	// others it is a name of the process.
+	Target string
+	Allow  bool // what matches is allowed; else it is refused
+}
 
 // An Op is what a peer asks for; a Rule may be about several.
 type Op = permit.Op
@@ -59,7 +66,11 @@ type table struct {
 }
 
 func compile(rules []Rule) (table, error) {
-	t, err := permit.Compile(append(slices.Clip(rules), Rule{}))
+	all := make([]permit.Rule, len(rules)+1) // the last one refuses everything
+	for i, r := range rules {
+		all[i] = permit.Rule(r)
+	}
+	t, err := permit.Compile(all)
 	return table{t, len(rules)}, err
 }
 

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -20,7 +20,7 @@ func TestSignalsWithoutTies(t *testing.T) {
 	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		w, a := withGate(t, r, func(w *world) {
-			w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Link, Target: "*", Allow: true})
+			w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MayLink, Target: "*", Allow: true})
 		})
 		note := pidOf(t, w.secrets(t), "plain")
 		me := a.pid(1)
@@ -70,8 +70,8 @@ func TestMonitorsAreCounted(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		w, a := withGate(t, r, func(w *world) {
 			w.cfg.Limits.Monitors = 10
-			w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Link, Target: "*", Allow: true},
-				permit.Rule{Op: permit.Spawn, Target: "*", Allow: true})
+			w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MayLink, Target: "*", Allow: true},
+				gate.Rule{Op: gate.MaySpawn, Target: "*", Allow: true})
 		})
 		note := pidOf(t, w.secrets(t), "note")
 		c := a.again(t)
@@ -160,7 +160,7 @@ func TestCallsOfRexAreCounted(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		w, a := withGate(t, r, func(w *world) {
 			w.cfg.Limits.Monitors = 10
-			w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Call, Target: "shop:loop/0", Allow: true})
+			w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MayCall, Target: "shop:loop/0", Allow: true})
 		})
 		c := a.again(t)
 		me := a.pid(1)
@@ -271,7 +271,7 @@ func TestTiesMove(t *testing.T) {
 
 func tiesMove(t *testing.T, out, in otp.Release, forgets bool) {
 	w := newWorld(t, out, in)
-	w.cfg.Rules = []permit.Rule{{Allow: true}}
+	w.cfg.Rules = []gate.Rule{{Allow: true}}
 	w.cfg.Limits.Funs = 100
 	g := w.start(t, nil)
 	w.outer.Load(t, endings)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -60,8 +59,8 @@ func mutate(t *testing.T, r otp.Release, d time.Duration) {
 	w.inner.Do(t, "friend:start()")
 	w.cfg.Outside.Names = []string{"attacker*@127.0.0.1"}
 	w.cfg.Limits = gate.Limits{Atoms: atoms, AllAtoms: 2 * atoms, Names: 10, Monitors: 1000, Message: 1 << 20, Held: 4 << 20, Memory: 64 << 20}
-	w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Send, Target: "friend", Allow: true},
-		permit.Rule{Op: permit.Exit, Target: "friend", Allow: true}, permit.Rule{Op: permit.Link, Target: "plain", Allow: true})
+	w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MaySend, Target: "friend", Allow: true},
+		gate.Rule{Op: gate.MayExit, Target: "friend", Allow: true}, gate.Rule{Op: gate.MayLink, Target: "plain", Allow: true})
 	g := w.start(t, &gate.Options{})
 	defer func() { require.NoError(t, g.Close()) }()
 	note := pidOf(t, w.secrets(t), "note")

@@ -15,7 +15,6 @@ import (
 	"github.com/cnode-go/cnode/contrib/gate"
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/handoffpoint"
-	"github.com/cnode-go/cnode/internal/permit"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
@@ -159,8 +158,8 @@ func TestMoveGoesOn(t *testing.T) {
 	before := g.Stats()
 	require.Equal(t, []int64{1, 2, 1}, before.Rules, "the second for a monitor")
 	w.cfg.Rules = slices.Clone(w.cfg.Rules)
-	w.cfg.Rules[1].Op |= permit.Send
-	w.cfg.Rules = append(w.cfg.Rules, permit.Rule{Op: permit.Link, Target: "nobody", Allow: true})
+	w.cfg.Rules[1].Op |= gate.MaySend
+	w.cfg.Rules = append(w.cfg.Rules, gate.Rule{Op: gate.MayLink, Target: "nobody", Allow: true})
 	var log strings.Builder
 	next, given := w.takes(t, g, slog.New(slog.NewTextHandler(&log, nil)))
 	given()

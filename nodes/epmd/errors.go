@@ -36,7 +36,7 @@ var (
 	ErrVersion = errors.New("no distribution version in common")
 	// ErrInvalid: no port mapper can have this name, or another field of a Registration is impossible;
 	// nothing was sent.
-	ErrInvalid = errors.New("not for a port mapper")
+	ErrInvalid = errors.New("no port mapper takes this")
 	// ErrLost: the connection that holds a registration ended; the name is no longer registered.
 	ErrLost = errors.New("the connection to the port mapper was lost")
 	// ErrServerClosed is what Server.Serve returns after Close or Shutdown, and after a KILL_REQ was

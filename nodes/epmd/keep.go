@@ -23,7 +23,7 @@ type KeepEvent struct {
 	Err      error
 	Attempt  int           // the attempt's number since the loss, from 1; 0: the name was lost just now
 	Pause    time.Duration // with an Err: time until the next attempt
-	Creation uint32        // without: what the port mapper gave this time; the Keeper's stays the first
+	Creation uint32        // without an Err: what the port mapper gave; the Keeper's stays the first
 }
 
 // KeepOptions are the choices of Client.Keep. The zero value, and nil, are fine.

@@ -35,8 +35,8 @@ type Registered struct {
 // must Close the result.
 //
 // The errors to act on are ErrNoPortMapper, ErrNameTaken, and ErrNoAnswer, since port mappers
-// accept registrations only from their own machine. ErrInvalid comes before
-// anything is sent. See erl_dist_protocol, ALIVE2_REQ; ei_publish.
+// accept registrations only from their own machine. ErrInvalid comes before anything is sent. See
+// erl_dist_protocol, ALIVE2_REQ; ei_publish.
 func (c *Client) Register(ctx context.Context, reg Registration) (*Registered, error) {
 	reg = reg.withDefaults()
 	reg.Extra = append([]byte(nil), reg.Extra...)

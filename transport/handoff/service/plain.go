@@ -549,18 +549,18 @@ func (p *plain) drain(ctx context.Context, is func() bool) {
 	}
 }
 
-// usedLimit bounds how long a process serves on once another one has the listeners. Meanwhile who
-// has just connected gets an answer, and who asks again one that ends the connection (see package
-// web): a server that is shut down drops requests that it has not read.
-const usedLimit = 2 * time.Second
+// servesOn bounds how long a process serves once another one has the listeners. Meanwhile who has
+// just connected gets an answer, and who asks again one that ends the connection (see package web): a
+// server that is shut down drops requests that it has not read.
+const servesOn = 2 * time.Second
 
 // Leave ends what is in progress here, and waits for what still comes from the process before.
 func (p *plain) Leave(ctx context.Context) error {
 	over := func() bool {
 		return p.before == 0 && (len(p.conns) == 0 || p.hold != nil && len(p.conns) == len(p.hold.stopped))
 	}
-	used, cancel := context.WithTimeout(ctx, min(usedLimit, p.s.drainTimeout()/5))
-	_ = p.until(used, over)
+	serves, cancel := context.WithTimeout(ctx, min(servesOn, p.s.drainTimeout()/5))
+	_ = p.until(serves, over)
 	cancel()
 	p.drain(ctx, over)
 	p.mu.Lock()

@@ -107,7 +107,7 @@ func explain(w io.Writer, file, peer, operation, target string) error {
 	}
 	if names := strings.Split(op.String(), "|"); len(names) > 1 { // any
 		for _, name := range names {
-			isFunction := name == permit.Call.String() || name == permit.Spawn.String()
+			isFunction := name == gate.MayCall.String() || name == gate.MaySpawn.String()
 			if isFunction == strings.Contains(target, ":") {
 				if err := explain(w, file, peer, name, target); err != nil {
 					return err
@@ -117,7 +117,7 @@ func explain(w io.Writer, file, peer, operation, target string) error {
 		return nil
 	}
 	r := gate.Request{Peer: peer, Op: op, Target: target}
-	if op&(permit.Call|permit.Spawn) != 0 {
+	if op&(gate.MayCall|gate.MaySpawn) != 0 {
 		name, arity, _ := strings.Cut(target, "/")
 		module, name, ok := strings.Cut(name, ":")
 		if r.Arity, err = strconv.Atoi(arity); !ok || err != nil {
@@ -309,7 +309,7 @@ func serve(addr string, g *gate.Gate, log *slog.Logger) (*http.Server, error) {
 // learned are the requests that have been seen, by the rule that each would need.
 type learned struct {
 	mu     sync.Mutex
-	rules  map[permit.Rule]int
+	rules  map[gate.Rule]int
 	always map[string]int // what no rule allows
 }
 
@@ -318,19 +318,19 @@ func (l *learned) hear(d gate.Decision) {
 		return
 	}
 	op := d.Op
-	if op == permit.Send|permit.Request { // a monitor, which comes with what is asked
+	if op == gate.MaySend|gate.MayRequest { // a monitor, which comes with what is asked
 		return
 	}
 	target := d.Target
 	if strings.HasPrefix(target, "#Pid<") {
-		target = permit.Talked
+		target = gate.Talked
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rules == nil {
-		l.rules, l.always = map[permit.Rule]int{}, map[string]int{}
+		l.rules, l.always = map[gate.Rule]int{}, map[string]int{}
 	}
-	rule := permit.Rule{Peer: d.Peer, Op: op, Target: target, Allow: true}
+	rule := gate.Rule{Peer: d.Peer, Op: op, Target: target, Allow: true}
 	shown, why := plainly(target), d.Reason
 	switch {
 	case strings.HasPrefix(target, "#Ref<"):
@@ -347,12 +347,12 @@ func (l *learned) hear(d gate.Decision) {
 
 // isAbout tells whether a rule is about this request alone, and about nothing that a peer made look
 // like the pattern or the words of rules.
-func isAbout(rule permit.Rule, r gate.Request) bool {
-	t, err := permit.Compile([]permit.Rule{rule})
-	if err != nil || rule.Target == "" || strings.Contains(rule.Peer+rule.Target, "*") || strings.HasPrefix(r.Target, permit.Talked) {
+func isAbout(rule gate.Rule, r gate.Request) bool {
+	t, err := permit.Compile([]permit.Rule{permit.Rule(rule)})
+	if err != nil || rule.Target == "" || strings.Contains(rule.Peer+rule.Target, "*") || strings.HasPrefix(r.Target, gate.Talked) {
 		return false
 	}
-	if r.Op&(permit.Call|permit.Spawn) == 0 {
+	if r.Op&(gate.MayCall|gate.MaySpawn) == 0 {
 		return true
 	}
 	i, _ := t.FindFunction(r.Peer, r.Op, r.Module, r.Name, r.Arity)
@@ -371,11 +371,11 @@ func plainly(text string) string {
 func (l *learned) print(w io.Writer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var rules []permit.Rule
+	var rules []gate.Rule
 	for r := range l.rules {
 		rules = append(rules, r)
 	}
-	slices.SortFunc(rules, func(a, b permit.Rule) int {
+	slices.SortFunc(rules, func(a, b gate.Rule) int {
 		if n := l.rules[b] - l.rules[a]; n != 0 {
 			return n
 		}

@@ -9,22 +9,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/contrib/gate"
-	"github.com/cnode-go/cnode/internal/permit"
 )
 
 // What is learned can be put into a file as it is printed; what no rule allows stands below.
 func TestLearnedRules(t *testing.T) {
 	var l learned
-	hear := func(op permit.Op, target string, times int, always bool) {
+	hear := func(op gate.Op, target string, times int, always bool) {
 		for range times {
 			l.hear(gate.Decision{Request: gate.Request{Peer: "ci@build", Op: op, Target: target}, Rule: -1, Reason: "why", Always: always})
 		}
 	}
-	hear(permit.Send, "#Pid<shop@inside.1.2.3>", 1, false)
-	hear(permit.Request, "till", 3, false)
-	hear(permit.Send|permit.Request, "till", 3, false)
-	hear(permit.Send, "net_kernel", 2, true)
-	hear(permit.Send, "#Ref<1.2.3>", 1, false)
+	hear(gate.MaySend, "#Pid<shop@inside.1.2.3>", 1, false)
+	hear(gate.MayRequest, "till", 3, false)
+	hear(gate.MaySend|gate.MayRequest, "till", 3, false)
+	hear(gate.MaySend, "net_kernel", 2, true)
+	hear(gate.MaySend, "#Ref<1.2.3>", 1, false)
 	var b strings.Builder
 	l.print(&b)
 	require.Equal(t, `{rules, [
@@ -41,10 +40,10 @@ func TestLearnedRules(t *testing.T) {
 // own; a name that a rule can be about is quoted as Erlang reads it.
 func TestLearnedNamesOfPeers(t *testing.T) {
 	send := func(peer, target string) gate.Request {
-		return gate.Request{Peer: peer, Op: permit.Send, Target: target}
+		return gate.Request{Peer: peer, Op: gate.MaySend, Target: target}
 	}
 	call := func(module, name string) gate.Request {
-		return gate.Request{Peer: "ci@h", Op: permit.Call, Target: module + ":" + name + "/0", Module: module, Name: name}
+		return gate.Request{Peer: "ci@h", Op: gate.MayCall, Target: module + ":" + name + "/0", Module: module, Name: name}
 	}
 	asked := map[gate.Request]string{ // the rule, or the line below
 		send("ci@h", `x"}, {allow, "*", any, "y`): `ci@h send "x\"}, {allow, \"*\", any, \"y": no rule can name it`,
@@ -54,7 +53,7 @@ func TestLearnedNamesOfPeers(t *testing.T) {
 		send("ci@h", "*"):                         `ci@h send *: no rule can name it`,
 		send("ci*@*", "till"):                     `ci*@* send till: no rule can name it`,
 		send("ci@h", ""):                          `ci@h send "": no rule can name it`,
-		send("ci@h", permit.Talked):               `ci@h send #talked: no rule can name it`,
+		send("ci@h", gate.Talked):                 `ci@h send #talked: no rule can name it`,
 		call("*", "*"):                            `ci@h call *:*/0: no rule can name it`,
 		call("a:b", "c"):                          `ci@h call a:b:c/0: no rule can name it`,
 		call("", "c"):                             `ci@h call :c/0: no rule can name it`,

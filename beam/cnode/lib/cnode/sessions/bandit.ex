@@ -76,8 +76,8 @@ defmodule Cnode.Sessions.Bandit do
     options = options |> Keyword.take(@ours) |> Map.new()
     options = Map.merge(options, %{adopt: :socket, points: :idle, local: local})
 
-    # Bandit makes a persistent term at the first use: all connections that come at once would make it, and for each that replaces
-    # another one the system looks through all processes
+    # Bandit makes a persistent term at the first use: all connections that come at once would make
+    # it, and for each that replaces another one the system looks through all processes
     if Code.ensure_loaded?(Bandit.Headers) and function_exported?(Bandit.Headers, :field_value_valid?, 1),
       do: Bandit.Headers.field_value_valid?("")
 

@@ -35,8 +35,8 @@ defmodule Cnode.Sessions.Phoenix do
 
   @compile {:no_warn_undefined, [Phoenix.Socket, Phoenix]}
 
-  # messages of a socket that the next process may have to deal with, their bytes, and milliseconds that a socket's next frame
-  # waits for a channel
+  # messages of a socket that the next process may have to deal with, their bytes, and milliseconds
+  # that a socket's next frame waits for a channel
   @most_kept 500
   @most_bytes 262_144
   @patience 200
@@ -67,9 +67,10 @@ defmodule Cnode.Sessions.Phoenix do
   #   pending  those of them that are not joined again yet
   #   held     messages to them, {topic, ref, encoded}, the last one first
   #   inverse  Phoenix's channels when they were last looked at
-  #   waits    {reference, timer, channel, frame, pushes}: for a channel that has not said yet that it has dealt with a frame, and
-  #            what was written meanwhile
-  #   slow     {reference, channel, message} that are not waited for any more, the last one first; nil: a message that is not kept
+  #   waits    {reference, timer, channel, frame, pushes}: for a channel that has not said yet that it
+  #            has dealt with a frame, and what was written meanwhile
+  #   slow     {reference, channel, message} that are not waited for any more, the last one first;
+  #            message is nil if it is not kept
   defstruct joins: %{}, pending: %{}, held: [], inverse: nil, waits: nil, slow: []
 
   @doc false
@@ -307,7 +308,8 @@ defmodule Cnode.Sessions.Phoenix do
     {opcode, payload}
   end
 
-  # The channel gets the messages that have waited for its join before any other: if it is quick, they are dealt with as one step.
+  # The channel gets the messages that have waited for its join before any other: if it is quick,
+  # they are dealt with as one step.
   defp release(topic, join_ref, {%{channels: channels}, _} = state) do
     s = get()
     {mine, others} = Enum.split_with(s.held, &(elem(&1, 0) == topic))
