@@ -8,7 +8,8 @@ import (
 )
 
 // A Rule is about what peers of some names ask for some operations on some targets. Peer and Target
-// are patterns, in which * stands for any characters, or none; the empty pattern matches everything.
+// are patterns, in which * stands for any characters, or none; the empty pattern matches
+// everything.
 type Rule struct {
 	Peer string // the name of the node outside
 	Op   Op     // one of the operations or several, MayCall | MaySpawn; 0: all

@@ -550,8 +550,8 @@ func (p *plain) drain(ctx context.Context, is func() bool) {
 }
 
 // servesOn bounds how long a process serves once another one has the listeners. Meanwhile who has
-// just connected gets an answer, and who asks again one that ends the connection (see package web): a
-// server that is shut down drops requests that it has not read.
+// just connected gets an answer, and who asks again one that ends the connection (see package
+// web): a server that is shut down drops requests that it has not read.
 const servesOn = 2 * time.Second
 
 // Leave ends what is in progress here, and waits for what still comes from the process before.
