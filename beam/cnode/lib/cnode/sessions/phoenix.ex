@@ -207,8 +207,11 @@ defmodule Cnode.Sessions.Phoenix do
          do: %{ref: ref, topic: topic, event: event}
   end
 
-  defp head({<<1, j, r, t, _, _::binary-size(j), ref::binary-size(r), topic::binary-size(t), _::binary>>, [opcode: :binary]}),
-    do: %{ref: ref, topic: topic, event: "phx_reply"}
+  defp head(
+         {<<1, j, r, t, _, _::binary-size(j), ref::binary-size(r), topic::binary-size(t), _::binary>>,
+          [opcode: :binary]}
+       ),
+       do: %{ref: ref, topic: topic, event: "phx_reply"}
 
   defp head(_), do: nil
 
