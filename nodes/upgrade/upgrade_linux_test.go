@@ -319,7 +319,7 @@ func TestKeptIsOfNoUse(t *testing.T) {
 		require.Contains(t, line, "ready")
 		r := &run{t: t}
 		r.signal(cmd.Process.Pid, syscall.SIGTERM)
-		require.NoError(t, cmd.Wait())
+		require.NoError(t, cmd.Wait(), "%s", &log)
 		require.Contains(t, log.String(), "anew")
 		require.Contains(t, log.String(), why)
 	}

@@ -182,7 +182,9 @@ func (o *owner) runs(inherited bool) *owner {
 	if f, ok := o.whole.(inside.Crewed); ok {
 		o.crew = newCrew(f, inherited)
 	}
-	go o.watch()
+	if l := o.whole.Listeners(); len(l) > 0 { // else it has been told to end already
+		go o.watch(l[0])
+	}
 	return o
 }
 
@@ -234,8 +236,7 @@ func (o *owner) Err() error {
 // Failed gives the listener's error, when nobody can connect any more.
 func (o *owner) Failed() <-chan error { return o.failed }
 
-func (o *owner) watch() {
-	l := o.whole.Listeners()[0]
+func (o *owner) watch(l *nodes.Listener) {
 	select {
 	case <-l.Done():
 		if err := l.Err(); !errors.Is(err, nodes.ErrMoved) {
