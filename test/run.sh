@@ -49,11 +49,12 @@ stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
 
 # sort_packages puts packages into lists: with the race detector, and of these the ones that need no
 # peer, and without. Conversations and commands have the race detector in the long lane, as have terms,
-# the suite for carriers and the table of who may do what. Where a package and its tests do nothing
-# concurrently it has nothing to find, and takes three times as long to link. Of the conversations some
-# come after those with the race detector: both lanes end at about the same time.
+# the suite for carriers, wherever it runs, the site and the table of who may do what. Where a package
+# and its tests do nothing concurrently it has nothing to find, and takes three times as long to link.
+# Of the conversations some come after those with the race detector: both lanes end at about the same
+# time.
 sort_packages() {
-	local plain='/ei(/elixir)?$|/cmd/[^/]*$|/gen(/source)?$|/test$|/transporttest$|/test/(interop|bench|libfuzzer|permission)(/|$)' package folder
+	local plain='/ei(/elixir)?$|/cmd/|/docs/site$|/gen(/source)?$|/test$|/transporttest$|/test/(interop|bench|libfuzzer|permission)(/|$)' package folder
 	local after='/test/interop/(beam|pubsub|global|pg|console|upgrade|processes|callsout)$'
 	with=() without=() alone=() late=() beside=()
 	while read -r package folder; do
@@ -87,6 +88,7 @@ tests() {
 	return $status
 }
 
+suites='^Test(Conformance|Virtual.*Suite)' of_suites=(./tlstransport ./transport/virtual ./transport/tsocket/virtual)
 stand_beside='/test/interop/(project|tutorial|gen|neighbours|observer)$'
 cache=${CNODE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cnode}
 seconds=$cache/seconds
@@ -121,7 +123,7 @@ fi
 if [[ $lane == short ]]; then
 	sort_packages
 	step 'go test with the race detector of what needs no peer, while they are made'
-	CNODE_TEST_REQUIRE=${peers:+all} tests -race -short -p="$(nproc)" "${alone[@]}" &
+	CNODE_TEST_REQUIRE=${peers:+all} tests -race -short -skip="$suites" -p="$(nproc)" "${alone[@]}" &
 	early=$!
 fi
 
@@ -183,10 +185,14 @@ case $lane in
 short)
 	step 'go test of terms, commands and conversations, whose results come last; with the race detector of what needs a peer'
 	# most tests wait most of the time: one package more than there are processors
-	tests -short -p=$(($(nproc) + 1)) "${without[@]}" >"$logs/without" 2>&1 &
+	{
+		go test -timeout=30m -short -run="$suites" "${of_suites[@]}" || status=1
+		tests -short -p=$(($(nproc) + 1)) "${without[@]}" || status=1
+		exit $status
+	} >"$logs/without" 2>&1 &
 	plain=$!
 	wait "$early" || status=1
-	tests -race -short -p="$(nproc)" "${with[@]}" || status=1
+	tests -race -short -skip="$suites" -p="$(nproc)" "${with[@]}" || status=1
 	step 'go test of more conversations'
 	tests -short -p="$(nproc)" "${late[@]}" || status=1
 	wait "$plain" || status=1
