@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -122,16 +123,16 @@ func (u uses) and(v uses) uses {
 	return both
 }
 
-// draw reads a package. Its imports come as export data, from the cache of builds.
-func draw(dir string) (*plan, error) {
-	exports, files, err := listed(dir)
+// draw reads a package of those listed. Its imports come as export data, from the cache of builds.
+func (l *listing) draw(name string) (*plan, error) {
+	dir, err := filepath.Abs(filepath.Join("..", name))
 	if err != nil {
 		return nil, err
 	}
 	fset := token.NewFileSet()
 	var parsed []*ast.File
 	p := &plan{calls: uses{}, fields: uses{}}
-	for _, name := range files {
+	for _, name := range l.files[dir] {
 		f, err := parser.ParseFile(fset, filepath.Join(dir, name), nil, 0)
 		if err != nil {
 			return nil, err
@@ -141,7 +142,7 @@ func draw(dir string) (*plan, error) {
 	}
 	info := &types.Info{Uses: map[*ast.Ident]types.Object{}}
 	conf := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
-		return os.Open(exports[path])
+		return os.Open(l.exports[path])
 	})}
 	pkg, err := conf.Check("x", fset, parsed, info)
 	if err != nil {
@@ -239,30 +240,37 @@ func behind(f *types.Func, pkg *types.Package) (methods []types.Object) {
 	return methods
 }
 
-// listed gives the export data of what a package imports, and its files.
-func listed(dir string) (exports map[string]string, files []string, err error) {
-	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Export,GoFiles,DepOnly", ".")
-	cmd.Dir = dir
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, nil, err
+// A listing has the export data of what packages import, and the files of each of them, by folder.
+type listing struct {
+	exports map[string]string
+	files   map[string][]string
+}
+
+func listed(names []string) (*listing, error) {
+	args := []string{"list", "-pgo=off", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly"}
+	for _, name := range names {
+		args = append(args, "../"+name)
 	}
-	exports = map[string]string{}
-	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+	out, err := exec.Command("go", args...).Output()
+	if err != nil {
+		return nil, err
+	}
+	l := &listing{map[string]string{}, map[string][]string{}}
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
 		var p struct {
-			ImportPath, Export string
-			GoFiles            []string
-			DepOnly            bool
+			ImportPath, Dir, Export string
+			GoFiles                 []string
+			DepOnly                 bool
 		}
 		if err := d.Decode(&p); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		exports[p.ImportPath] = p.Export
+		l.exports[p.ImportPath] = p.Export
 		if !p.DepOnly {
-			files = p.GoFiles
+			l.files[p.Dir] = p.GoFiles
 		}
 	}
-	return exports, files, nil
+	return l, nil
 }
 
 func funcName(of types.Object) string {
@@ -379,9 +387,11 @@ func TestFloors(t *testing.T) {
 			all[below+"/"+filepath.Base(dir)] = house{knot: 4, state: 5}
 		}
 	}
+	l, err := listed(slices.Collect(maps.Keys(all)))
+	require.NoError(t, err)
 	for name, h := range all {
 		t.Run(name, func(t *testing.T) {
-			p, err := draw(filepath.Join("..", name))
+			p, err := l.draw(name)
 			require.NoError(t, err)
 			knot := p.knot(p.calls)
 			lines := 0

@@ -115,15 +115,11 @@ func commands(text string) (lines []string) {
 // Each command that a document shows exists: scripts, packages, subcommands of cnode-demo and the
 // options of the programs.
 func TestCommands(t *testing.T) {
-	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/cnode-gen",
-		module+"/cmd/erl-call", module+"/contrib/front/cmd/cnode-front").CombinedOutput()
-	require.NoError(t, err, "%s", out)
 	helps := map[string]string{}
-	help := func(program string, args ...string) string {
-		key := strings.Join(append([]string{program}, args...), " ")
+	help := func(name string, args ...string) string {
+		key := strings.Join(append([]string{name}, args...), " ")
 		if _, known := helps[key]; !known {
-			text, _ := exec.Command(filepath.Join(dir, program), append(args, "--help")...).CombinedOutput()
+			text, _ := exec.Command(program(t, name), append(args, "--help")...).CombinedOutput()
 			helps[key] = string(text)
 		}
 		return helps[key]

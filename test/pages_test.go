@@ -48,13 +48,9 @@ func TestGeneratedCommands(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the page is of Linux")
 	}
-	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-pgo=off", "-o", dir+"/", module+"/cmd/cnode-demo", module+"/cmd/cnode-gen",
-		module+"/cmd/erl-call", module+"/contrib/front/cmd/cnode-front").CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	help := func(program string, args ...string) string {
-		out, err := exec.Command(filepath.Join(dir, program), append(args, "--help")...).CombinedOutput()
-		require.True(t, err == nil || program == "erl-call", "%s", out)
+	help := func(name string, args ...string) string {
+		out, err := exec.Command(program(t, name), append(args, "--help")...).CombinedOutput()
+		require.True(t, err == nil || name == "erl-call", "%s", out)
 		return strings.TrimSpace(string(out))
 	}
 	whole := help("cnode-demo")
