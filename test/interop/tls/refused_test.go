@@ -38,7 +38,7 @@ func TestWeRefuseErlang(t *testing.T) {
 		a, other := newAuthority(t), newAuthority(t)
 		c := a.sign(t, want{})
 		port := r.Epmd(t)
-		for _, v := range versions {
+		for _, v := range refusals() {
 			t.Run(v.name, func(t *testing.T) {
 				hear, heard := hearing()
 				n := startNode(t, port, fromFile(t, a.mutual(t, c, v.option), tlstransport.Options{}), hear)
@@ -95,7 +95,7 @@ func TestErlangRefusesUs(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a, other := newAuthority(t), newAuthority(t)
 		c := a.sign(t, want{})
-		for _, v := range versions {
+		for _, v := range refusals() {
 			t.Run(v.name, func(t *testing.T) {
 				port := r.Epmd(t)
 				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
@@ -154,7 +154,7 @@ func TestErlangRefusesOurServer(t *testing.T) {
 		if r.Number < 26 {
 			host, hostAlert = tlstransport.FailureHandshake, "Handshake Failure"
 		}
-		for _, v := range versions {
+		for _, v := range refusals() {
 			t.Run(v.name, func(t *testing.T) {
 				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
 				for _, tt := range []struct {
@@ -195,7 +195,7 @@ func TestErlangRefusesUsages(t *testing.T) {
 		forClients := a.sign(t, want{usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 		noSigning := a.sign(t, want{keys: x509.KeyUsageKeyEncipherment})
 		elsewhere := a.sign(t, want{host: "elsewhere"})
-		for _, v := range versions {
+		for _, v := range refusals() {
 			t.Run(v.name, func(t *testing.T) {
 				erl := r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: a.mutual(t, c, v.option)})
 				for _, tt := range []struct {

@@ -29,14 +29,25 @@ func background(t testing.TB) context.Context {
 	return ctx
 }
 
-// versions are those of the protocol, as an option for Erlang and as a number for Go.
-var versions = []struct {
+// A version is one of the protocol, as an option for Erlang and as a number for Go.
+type version struct {
 	name   string
 	option string
 	number uint16
-}{
+}
+
+var versions = []version{
 	{"TLS 1.2", "{versions,['tlsv1.2']}", tls.VersionTLS12},
 	{"TLS 1.3", "{versions,['tlsv1.3']}", tls.VersionTLS13},
+}
+
+// refusals are the versions in which one side refuses the other: by day the newer one, since package
+// tlstransport tests both.
+func refusals() []version {
+	if testing.Short() {
+		return versions[1:]
+	}
+	return versions
 }
 
 // A recorder keeps what is written to it, to be shown if its test fails.
