@@ -38,13 +38,8 @@ func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	full, peer := connPair(t, unix.SOCK_STREAM)
 	much, polls := make([]byte, 8<<20), watched()
 	more := withoutNumbers(t)
-	short := func() context.Context {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-		t.Cleanup(cancel)
-		return ctx
-	}
 
-	_, err := a.Receive(short(), much, nil, 0)
+	_, err := a.Receive(fdtest.Briefly(t), much, nil, 0)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = a.Receive(transport.NoWait(), much, nil, 0)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
