@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 	"weak"
 
@@ -234,42 +233,6 @@ func TestFaultStreamRefuses(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EINVAL)
 	_ = open(t)(FaultStream(c, GentleFaults(1)))
 	_ = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultAccepted, Conn: 1}}}))
-}
-
-func TestLimitStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
-		c = open(t)(LimitStream(c, LimitOptions{Write: 1000, Burst: 100, Shared: true}))
-		require.InDelta(t, 5, transferred(t, c, s, 5100).Seconds(), 0.1)
-		s = open(t)(LimitStream(s, LimitOptions{Read: 100, Burst: 100}))
-		time.Sleep(time.Hour)
-		require.InDelta(t, 5, transferred(t, c, s, 600).Seconds(), 0.1)
-		require.InDelta(t, 0, transferred(t, s, c, 6000).Seconds(), 0.01)
-	})
-}
-
-// A single stream is traced as the streams of a Transport are: from its SYN if it is new.
-func TestTraceStream(t *testing.T) {
-	var file, log bytes.Buffer
-	capture := NewCapture(&file)
-	c, s := pair(t, transport.TCP(), loopback())
-	debug := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	c = open(t)(TraceStream(c, TraceOptions{Capture: capture, Log: debug}))
-	requireWrites(t, c, "question")
-	_, err := s.Readv(soon(t), make([]byte, 8))
-	require.NoError(t, err)
-	requireWrites(t, s, "answer")
-	_, err = c.Readv(soon(t), make([]byte, 6))
-	require.NoError(t, err)
-	require.NoError(t, c.Close())
-	require.NoError(t, capture.Close())
-	all := talks(t, dissect(t, file.Bytes()))
-	require.Len(t, all, 1)
-	require.Equal(t, []string{"S", "SA", "A"}, all[0].flags[:3])
-	require.Equal(t, "question", string(all[0].bytes[all[0].caller]))
-	require.Contains(t, log.String(), `msg=connected conn=1`)
-	require.Contains(t, log.String(), `msg=sent conn=1 bytes=8`)
-	require.Contains(t, log.String(), `msg=received conn=1 bytes=6`)
 }
 
 // A wrapper is around what an imported listener accepts, too.
