@@ -72,8 +72,9 @@ func TestImportFailed(t *testing.T) {
 		"Import": func(cb *Callbacks[int]) {
 			cb.Import = func(any, int, []byte) (int, error) { return -1, syscall.EPROTO }
 		},
-		"later": func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, syscall.EPROTO } },
-		"never": func(cb *Callbacks[int]) { cb.Import = nil },
+		"panics": func(cb *Callbacks[int]) { cb.Import = func(any, int, []byte) (int, error) { panic("import") } },
+		"later":  func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, syscall.EPROTO } },
+		"never":  func(cb *Callbacks[int]) { cb.Import = nil },
 	} {
 		for by, adopt := range map[string]func(Transport, int) error{
 			"Import":         func(tr Transport, fd int) error { _, err := tr.Import(fd, nil); return err },
