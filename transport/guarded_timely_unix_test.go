@@ -107,16 +107,10 @@ func requireFault(t *testing.T, err error, callback string) {
 // CloseWrite ends a write that waits for room with EPIPE, also in a UNIX socket, where the kernel
 // wakes nobody for it.
 func TestCloseWriteBesideWrite(t *testing.T) {
-	for name, over := range map[string]struct {
-		tr Transport
-		at Addr
-	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "memory": {NewMemory(), MemoryAddr("")}} {
-		t.Run(name, func(t *testing.T) {
-			c, _ := pair(t, over.tr, over.at)
-			write := aside(func() error { return second(c.Writev(context.Background(), make([]byte, 64<<20))) })
-			expect.WaitsIn(t, "", "(*Stream).Writev(")
-			require.NoError(t, c.CloseWrite())
-			require.ErrorIs(t, returns(t, write), syscall.EPIPE)
-		})
-	}
+	streamPairs(t, func(t *testing.T, c, _ *Stream) {
+		write := aside(func() error { return second(c.Writev(context.Background(), make([]byte, 64<<20))) })
+		expect.WaitsIn(t, "", "(*Stream).Writev(")
+		require.NoError(t, c.CloseWrite())
+		require.ErrorIs(t, returns(t, write), syscall.EPIPE)
+	})
 }

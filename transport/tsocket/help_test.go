@@ -62,36 +62,3 @@ func wildcard(t testing.TB, family string) transport.Addr {
 	require.NoError(t, err)
 	return a
 }
-
-// pair connects two streams over tr.
-func pair(t testing.TB, tr transport.Transport, at transport.Addr) (client, server *transport.Stream) {
-	t.Helper()
-	l, err := tr.Listen(at, 0)
-	require.NoError(t, err)
-	defer l.Close()
-	return acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
-}
-
-// acceptOne connects with connect and accepts at l.
-func acceptOne(t testing.TB, l *transport.Listener, connect func() (*transport.Stream, error)) (client, server *transport.Stream) {
-	t.Helper()
-	connected := make(chan error, 1)
-	go func() {
-		var err error
-		client, err = connect()
-		connected <- err
-	}()
-	server, err := l.Accept(soon(t))
-	require.NoError(t, returns(t, connected))
-	require.NoError(t, err)
-	t.Cleanup(func() { client.Close(); server.Close() })
-	return client, server
-}
-
-func requireReads(t testing.TB, s *transport.Stream, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
-	require.Equal(t, want, string(got))
-}
