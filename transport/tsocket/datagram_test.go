@@ -5,14 +5,13 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
-	"weak"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/race"
 
@@ -314,25 +313,9 @@ func TestDatagramEmptyOnesEndWithContext(t *testing.T) {
 // An operation does not keep the buffer that it was given.
 func TestDatagramBuffersAreLetGo(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
-	requireLetGo(t, returns(t, lent(1000, func(b []byte) { _, err := connected.SendTo(soon(t), b, nil); require.NoError(t, err) })))
-	requireLetGo(t, returns(t, lent(1000, func(b []byte) {
+	expect.LetGo(t, expect.Lent(1000, func(b []byte) { require.NoError(t, second(connected.SendTo(soon(t), b, nil))) }))
+	expect.LetGo(t, expect.Lent(1000, func(b []byte) {
 		_, _, err := open.RecvFrom(soon(t), b)
 		require.NoError(t, err)
-	})))
-}
-
-// lent gives a buffer to an operation on another goroutine, and forgets the buffer.
-func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
-	done := make(chan weak.Pointer[byte], 1)
-	go func() {
-		b := make([]byte, size)
-		operation(b)
-		done <- weak.Make(&b[0])
-	}()
-	return done
-}
-
-func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
-	t.Helper()
-	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
+	}))
 }

@@ -10,10 +10,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"weak"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -127,21 +127,17 @@ func TestBuffersAreLetGo(t *testing.T) {
 			t.Run(name+operation, func(t *testing.T) {
 				c, s := pair(t, transport.TCP(), loopback())
 				c, s = open(t)(over(c)), open(t)(over(s))
-				done := make(chan weak.Pointer[byte], 1)
-				go func() {
-					b := make([]byte, size)
+				done := expect.Lent(size, func(b []byte) {
 					if err := run(t, c, s, b); err != nil {
 						t.Error(err)
 					}
-					done <- weak.Make(&b[0])
-				}()
+				})
 				other, beside := c.Writev, make([]byte, size)
 				if operation[0] != 'R' {
 					other = s.Readv
 				}
 				require.NoError(t, second(other(soon(t), beside)))
-				b := returns(t, done)
-				require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
+				expect.LetGo(t, done)
 			})
 		}
 	}
