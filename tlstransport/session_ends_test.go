@@ -56,6 +56,8 @@ func TestCloseWriteEndsWriteInHandshake(t *testing.T) {
 	require.NoError(t, err)
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c := w.connect(at)
+	_, err = w.cb.Write(c, []byte("x"), 0)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	written := make(chan error, 1)
 	go func() {
 		_, err := w.cb.Write(c, []byte("x"), transport.Infinite)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
@@ -241,10 +242,12 @@ func TestMovedListenerKeepsWrapper(t *testing.T) {
 	require.NoError(t, err)
 	defer moved.Close()
 	require.NoError(t, l.Release())
-	c, s := acceptOne(t, moved, func() (*transport.Stream, error) { return transport.TCP().Connect(soon(t), moved.Addr()) })
-	require.NoError(t, c.Close())
-	require.NoError(t, s.Close())
+	c, _ := acceptOne(t, moved, func() (*transport.Stream, error) { return transport.TCP().Connect(soon(t), moved.Addr()) })
 	require.Contains(t, out.String(), "msg=accepted")
+
+	conn := duplicateOf(t, c)
+	require.ErrorIs(t, second(Limit(transport.TCP(), LimitOptions{}).ImportListener(conn)), syscall.EINVAL)
+	require.NoError(t, os.NewFile(uintptr(conn), "").Close(), "what is no listener is still ours")
 }
 
 // duplicateOf is the descriptor that another process would have been given.
