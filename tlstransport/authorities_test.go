@@ -95,8 +95,6 @@ func TestTrustAnchors(t *testing.T) {
 					require.Equal(t, tt.check, e.Failure, "%s: %v", who, e)
 					require.False(t, e.ByPeer)
 				}
-				require.NoError(t, w.cb.Close(sc))
-				require.NoError(t, w.cb.Close(ss))
 			}
 		})
 	}
@@ -134,8 +132,6 @@ func TestChainIsCompleted(t *testing.T) {
 				got = append(got, c.Raw)
 			}
 			require.Equal(t, tt.chain, got)
-			require.NoError(t, w.cb.Close(s))
-			require.NoError(t, theirs.NetConn().Close())
 		}
 	}
 }
@@ -175,26 +171,28 @@ func TestSelfSigned(t *testing.T) {
 }
 
 // A client accepts a server only if the certificate names its very host; names with a * match no
-// host, as in OTP.
+// host, as in OTP, unless customize_hostname_check says so.
 func TestCertificateIsForHost(t *testing.T) {
 	t.Parallel() // it waits
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	for _, tt := range []struct {
-		hosts []string
-		name  string // the common name
-		host  string
-		good  bool
+		hosts   []string
+		name    string // the common name
+		host    string
+		options string
+		good    bool
 	}{
-		{[]string{"a.example.org"}, "x", "a.example.org", true},
-		{[]string{"a.example.org"}, "b.example.org", "b.example.org", false},
-		{[]string{"*.example.org"}, "x", "a.example.org", false},
-		{[]string{"*.example.org"}, "a.example.org", "a.example.org", false},
-		{[]string{"*.example.org", "a.example.org"}, "x", "a.example.org", true},
-		{[]string{"*.example.org", "192.0.2.1"}, "x", "192.0.2.1", true},
-		{[]string{}, "a.example.org", "a.example.org", true},
+		{[]string{"a.example.org"}, "x", "a.example.org", "", true},
+		{[]string{"a.example.org"}, "b.example.org", "b.example.org", "", false},
+		{[]string{"*.example.org"}, "a.example.org", "a.example.org", "", false},
+		{[]string{"*.example.org", "a.example.org"}, "x", "a.example.org", "", true},
+		{[]string{"*.example.org", "192.0.2.1"}, "x", "192.0.2.1", "", true},
+		{[]string{}, "a.example.org", "a.example.org", "", true},
+		{[]string{"*.example.org"}, "x", "a.example.org", ",{customize_hostname_check,[]}", false},
+		{[]string{"*.example.org"}, "x", "a.example.org", ",{customize_hostname_check,[{match_fun," + httpsMatchCall + "}]}", true},
 	} {
 		o := certOptions(a.files(t, dir, a.sign(t, want{name: tt.name, hosts: tt.hosts})))
-		w := optBench(t, optFile(t, dir, o, o+`,{server_name_indication,"`+tt.host+`"}`), Options{})
+		w := optBench(t, optFile(t, dir, o, o+`,{server_name_indication,"`+tt.host+`"}`+tt.options), Options{})
 		c, s := w.pair()
 		<-c.over
 		if tt.good {
@@ -203,11 +201,11 @@ func TestCertificateIsForHost(t *testing.T) {
 			var e *PeerError
 			require.ErrorAs(t, c.failure, &e, tt.hosts)
 			require.Equal(t, FailureHost, e.Failure)
+			require.True(t, e.Client)
+			require.False(t, e.ByPeer)
 			require.Equal(t, tt.hosts[0][0] == '*', strings.Contains(e.Error(),
 				"names with a * count only with"), e)
 		}
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
 	}
 }
 
@@ -217,21 +215,16 @@ func TestCertificateIsForAnyHost(t *testing.T) {
 	a, other, dir := newAuthority(t, "an authority"), newAuthority(t, "another authority"), t.TempDir()
 	o := certOptions(a.files(t, dir, a.sign(t, want{hosts: []string{"elsewhere"}})))
 	w := optBench(t, optFile(t, dir, o, o+`,{server_name_indication,disable}`), Options{})
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
+	c, _ := w.talking()
 	cfg, err := c.p.source.config(client, "a.example.org")
 	require.NoError(t, err)
 	require.Empty(t, cfg.ServerName)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 
 	strange := newWorkbench(t, other.mutual(t), Options{})
 	c = w.connect(strange.at)
-	s = strange.accept()
+	strange.accept()
 	<-c.over
 	var e *PeerError
 	require.ErrorAs(t, c.failure, &e)
 	require.Equal(t, FailureUnknownAuthority, e.Failure)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, strange.cb.Close(s))
 }

@@ -10,82 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A switchable is a connection that can be switched off: then writes vanish.
-type switchable struct {
-	net.Conn
-	off bool
-}
-
-func (s *switchable) Write(p []byte) (int, error) {
-	if s.off {
-		return len(p), nil
-	}
-	return s.Conn.Write(p)
-}
-
 var benchKinds = []kind{
 	{"1.3", tls.VersionTLS13, 0},
 	{"1.2", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
 }
 
 var benchSizes = []int{200, 16 << 10, 256 << 10}
-
-// Sealing alone, compared with crypto/tls: the sealed records are not sent.
-func BenchmarkSeal(b *testing.B) {
-	a := newAuthority(b, "an authority")
-	for _, k := range benchKinds {
-		cfg := restrict(a.mutual(b), k.version, k.suite)
-		for _, size := range benchSizes {
-			p := make([]byte, size)
-			b.Run(fmt.Sprintf("%s/%d/ours", k.name, size), func(b *testing.B) {
-				w := newWorkbench(b, cfg, Options{})
-				c, s := w.pair()
-				exchange(b, ours{c}, ours{s}, 10)
-				v := make([][]byte, 1)
-				b.SetBytes(int64(size))
-				b.ReportAllocs()
-				c.out.busy = true
-				for b.Loop() {
-					v[0] = p
-					for rest := v; len(rest) > 0; {
-						n, err := c.own.seal(rest)
-						if err != nil {
-							b.Fatal(err)
-						}
-						rest = skip(rest, n)
-						c.out.buf, c.out.pos = c.out.buf[:0], 0
-					}
-				}
-				c.out.busy = false
-				require.NoError(b, w.cb.Release(c))
-				require.NoError(b, w.cb.Close(s))
-			})
-			b.Run(fmt.Sprintf("%s/%d/cryptotls", k.name, size), func(b *testing.B) {
-				one, two := net.Pipe()
-				sw := &switchable{Conn: one}
-				ccfg := cfg.Clone()
-				ccfg.ServerName, ccfg.SessionTicketsDisabled = "localhost", true
-				scfg := cfg.Clone()
-				scfg.SessionTicketsDisabled = true
-				c, s := tls.Client(sw, ccfg), tls.Server(two, scfg)
-				done := make(chan error, 1)
-				go func() { done <- s.Handshake() }()
-				require.NoError(b, c.Handshake())
-				require.NoError(b, <-done)
-				sw.off = true
-				b.SetBytes(int64(size))
-				b.ReportAllocs()
-				for b.Loop() {
-					if _, err := c.Write(p); err != nil {
-						b.Fatal(err)
-					}
-				}
-				one.Close()
-				two.Close()
-			})
-		}
-	}
-}
 
 // From one end of a connection over the loopback interface to the other.
 func BenchmarkLoopback(b *testing.B) {

@@ -56,8 +56,7 @@ func TestNoSecretIsSaid(t *testing.T) {
 		cfg := restrict(a.mutual(t), version, 0)
 		cfg.KeyLogWriter = &keys
 		w := newWorkbench(t, cfg, o)
-		c, s := w.pair()
-		exchange(t, ours{c}, ours{s}, 10)
+		c, s := w.talking()
 		note(c, s)
 		c = move(t, w.cb, c)
 		if version == tls.VersionTLS13 {
@@ -85,25 +84,19 @@ func TestNoSecretIsSaid(t *testing.T) {
 		_, _ = fmt.Fprint(&said, err)
 		_, err = w.cb.Export(c)
 		_, _ = fmt.Fprint(&said, err)
-		require.NoError(t, w.cb.Close(c))
 	}
 	// Sessions that stay with crypto/tls, and handshakes that fail.
 	cfg := restrict(a.mutual(t), tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA)
 	cfg.KeyLogWriter = &keys
 	w := newWorkbench(t, cfg, o)
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
+	w.talking()
 	cfg = a.mutual(t)
 	cfg.RootCAs, cfg.KeyLogWriter = newAuthority(t, "another authority").pool, &keys
 	w = newWorkbench(t, cfg, o)
-	c, s = w.pair()
+	c, _ := w.pair()
 	_, err := ours{c}.Read(make([]byte, 1))
 	_, _ = fmt.Fprint(&said, err)
 	require.Error(t, err)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 
 	for line := range strings.Lines(keys.String()) {
 		secret, err := hex.DecodeString(strings.Fields(line)[2])

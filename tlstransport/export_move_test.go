@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -158,8 +157,6 @@ func TestMovesUnderLoad(t *testing.T) {
 				n := <-moves
 				require.Greater(t, n, 5)
 				t.Logf("%d moves", n)
-				require.NoError(t, w.cb.Close(m.s))
-				require.NoError(t, peer.NetConn().Close())
 			}
 		})
 	}
@@ -208,11 +205,17 @@ func newDialogueOf(t testing.TB, version, id uint16, r role, o Options) *dialogu
 	st := state{version: version, suite: id, role: r, in: ours, out: ours, node: "a@b"}
 	d.s, err = cb.Import(nil, fd, st.append(nil))
 	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, cb.Close(d.s))
-		d.conn.Close()
-	})
+	t.Cleanup(d.close)
 	return d
+}
+
+// close closes both ends, once.
+func (d *dialogue) close() {
+	if d.s != nil {
+		require.NoError(d.t, d.cb.Close(d.s))
+		d.s = nil
+	}
+	d.conn.Close()
 }
 
 // seal seals what a test wants to send.
@@ -289,8 +292,7 @@ func TestKeyAgesAcrossMoves(t *testing.T) {
 // The peer's certificate moves along only as long as the distribution handshake may need it.
 func TestCertificateMovesUntilItIsChecked(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
+	c, _ := w.talking()
 	for _, complete := range []bool{false, true} {
 		if complete {
 			require.NoError(t, c.complete())
@@ -302,15 +304,12 @@ func TestCertificateMovesUntilItIsChecked(t *testing.T) {
 		require.Equal(t, complete, len(st.cert) == 0)
 		require.Equal(t, complete, st.flags&flagComplete != 0)
 	}
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }
 
 // From Export on, the old socket sends nothing of what it has exported.
 func TestExportStopsTheBackground(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
+	c, s := w.talking()
 	background := func() bool {
 		c.out.mu.Lock()
 		defer c.out.mu.Unlock()
@@ -325,14 +324,12 @@ func TestExportStopsTheBackground(t *testing.T) {
 	n, err := rest(s)
 	require.NoError(t, err)
 	require.Equal(t, counted, n)
-	require.NoError(t, w.cb.Close(s))
 }
 
 // A session can move after each received byte: in headers, in records, in handshake messages that
 // span several records, and before and after key updates.
 func TestMovesAtEveryByteReceived(t *testing.T) {
 	t.Parallel() // it waits
-	need.Descriptors(t, 1000)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			size := 1
@@ -388,18 +385,10 @@ func TestMovesAtEveryByteReceived(t *testing.T) {
 					require.Equal(t, typeAlert, typ)
 					require.Equal(t, []byte{1, byte(alertNoRenegotiation)}, answer)
 				}
-				require.NoError(t, d.cb.Close(d.s))
-				d.s = d.cb2(t)
+				d.close()
 			}
 		})
 	}
-}
-
-// cb2 makes a socket to be closed in place of one that is already closed.
-func (d *dialogue) cb2(t testing.TB) *Socket {
-	s, err := d.cb.Socket(nil, loopback(t))
-	require.NoError(t, err)
-	return s
 }
 
 // A session moves with a half-written record, cut at many places: the new socket sends the rest of
@@ -567,8 +556,6 @@ func TestWrongSequenceNumber(t *testing.T) {
 				require.ErrorIs(t, err, alertBadRecordMAC)
 				_, err = w.cb.Export(to)
 				require.ErrorIs(t, err, ErrNotMovable)
-				require.NoError(t, w.cb.Close(moved))
-				require.NoError(t, w.cb.Close(s))
 			}
 		}
 	}
@@ -578,8 +565,7 @@ func TestWrongSequenceNumber(t *testing.T) {
 func TestImportRefuses(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	w := newWorkbench(t, cfg, Options{})
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
+	c, s := w.talking()
 	good, err := w.cb.Export(c)
 	require.NoError(t, err)
 	fd, err := w.cb.GetFD(c)
@@ -610,16 +596,13 @@ func TestImportRefuses(t *testing.T) {
 	_, err = only.Import(nil, listener, nil)
 	require.ErrorIs(t, err, errNoServer)
 	exchange(t, ours{c}, ours{s}, 1000) // goes on
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }
 
 // A state with a wrong value in any field, or cut off anywhere, is refused.
 func TestImportRefusesStates(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		w := newWorkbench(t, restrict(newAuthority(t, "an authority").mutual(t), version, 0), Options{})
-		c, s := w.pair()
-		exchange(t, ours{c}, ours{s}, 10)
+		c, s := w.talking()
 		good, err := w.cb.Export(c)
 		require.NoError(t, err)
 		fd, err := w.cb.GetFD(c)
@@ -667,8 +650,6 @@ func TestImportRefusesStates(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, reflect.DeepEqual(st, again))
 		exchange(t, ours{c}, ours{s}, 1000) // goes on
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
 	}
 }
 
@@ -682,8 +663,6 @@ func TestSessionOfCryptoTLSIsNotMovable(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotMovable)
 	require.ErrorContains(t, err, "TLS 1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA")
 	exchange(t, ours{c}, ours{s}, 100_000)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 
 	silent, err := net.Dial("tcp", w.at.String())
 	require.NoError(t, err)
@@ -712,8 +691,6 @@ func TestMovesWithALargeCertificate(t *testing.T) {
 	s = move(t, w.cb, s)
 	exchange(t, ours{c}, ours{s}, 1000)
 	require.NoError(t, w.cb.CheckPeer(s, "node5000@localhost"))
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 
 	c = w.connect(transport.WithPeerName(w.at, strings.Repeat("n", maxStateName)+"@localhost"))
 	s = w.accept()
@@ -721,8 +698,6 @@ func TestMovesWithALargeCertificate(t *testing.T) {
 	_, err := w.cb.Export(c)
 	require.ErrorIs(t, err, ErrNotMovable)
 	exchange(t, ours{c}, ours{s}, 1000)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }
 
 func FuzzImport(f *testing.F) {

@@ -29,12 +29,8 @@ func TestReplacedFilesAreReloaded(t *testing.T) {
 	o := certOptions(ca, cert, key)
 	w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), Options{})
 	who := func() string {
-		c, s := w.pair()
-		exchange(t, ours{c}, ours{s}, 10)
-		name := c.peer.certificate.Subject.CommonName
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
-		return name
+		c, _ := w.talking()
+		return c.peer.certificate.Subject.CommonName
 	}
 	require.Equal(t, "first", who())
 	require.NoError(t, os.WriteFile(cert, []byte("-----BEGIN CERT"), 0o600))
@@ -274,10 +270,7 @@ func TestTooManyAuthorities(t *testing.T) {
 	require.ErrorContains(t, err, "names of 68")
 
 	w := optBench(t, optFile(t, dir, few, many), Options{})
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
+	w.talking()
 }
 
 // A peer without a certificate is refused if, and only if, the option file says so.
@@ -298,6 +291,7 @@ func TestFailIfNoPeerCert(t *testing.T) {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			raw, err := net.Dial("tcp", w.at.String())
 			require.NoError(t, err)
+			defer raw.Close()
 			said := make(chan error, 1)
 			go func() {
 				_, err := tls.Client(raw, restrict(&tls.Config{InsecureSkipVerify: true}, version, 0)).Write([]byte("x"))
@@ -314,8 +308,6 @@ func TestFailIfNoPeerCert(t *testing.T) {
 				require.Equal(t, 1, n)
 			}
 			<-said // the write may have come before the refusal
-			require.NoError(t, raw.Close())
-			require.NoError(t, w.cb.Close(s))
 		}
 	}
 }
@@ -346,18 +338,13 @@ func TestCiphersBetweenOurs(t *testing.T) {
 			Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		require.Equal(t, tt.warning != "", said.Len() > 0, said.String())
 		require.Contains(t, said.String(), tt.warning)
+		c, s := w.pair()
 		if tt.version == 0 {
-			c, s := w.pair()
 			<-c.over
 			require.ErrorContains(t, c.failure, "is not among the option ciphers", tt.options)
-			require.NoError(t, w.cb.Close(c))
-			require.NoError(t, w.cb.Close(s))
 			continue
 		}
-		c, s := w.pair()
 		exchange(t, ours{c}, ours{s}, 10)
 		require.Equal(t, tt.version, c.own.in.suite.version, tt.options)
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
 	}
 }

@@ -35,8 +35,6 @@ func TestFIPSOnly(t *testing.T) {
 		require.Nil(t, w.cb.Import)
 		c, s := w.pair()
 		exchange(t, ours{c}, ours{s}, 100_000)
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
 
 		said.Reset()
 		o.Plain = true

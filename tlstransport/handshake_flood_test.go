@@ -3,7 +3,6 @@
 package tlstransport
 
 import (
-	"net"
 	"testing"
 	"time"
 
@@ -20,23 +19,11 @@ func TestFailedHandshakeUnderFlood(t *testing.T) {
 	flooded.Read = func(_ int, b []byte, _ time.Duration) (int, error) { return len(b), nil }
 	below, err := transport.New(flooded, nil)
 	require.NoError(t, err)
-	cb, err := Callbacks(Config{Server: cfg, Client: cfg, Options: Options{Transport: below}})
-	require.NoError(t, err)
-	l, err := cb.Socket(nil, loopback(t))
-	require.NoError(t, err)
-	defer func() { require.NoError(t, cb.Close(l)) }()
-	at, err := cb.Listen(l, loopback(t), 10)
-	require.NoError(t, err)
-	raw, err := net.Dial("tcp", at.String())
-	require.NoError(t, err)
-	defer raw.Close()
-	s, _, err := cb.Accept(l, tooLong)
-	require.NoError(t, err)
-	_, err = cb.Read(s, make([]byte, 1), tooLong)
+	s, _ := newWorkbench(t, cfg, Options{Transport: below}).against(server, cfg)
+	_, err = s.read(make([]byte, 1), tooLong)
 	var e *PeerError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, FailureTLS, e.Failure)
-	require.NoError(t, cb.Close(s))
 }
 
 // TLS needs a stream of bytes, so it says what is wrong with a transport that keeps packets.
@@ -53,5 +40,4 @@ func TestTransportOfPackets(t *testing.T) {
 	require.NoError(t, w.cb.Connect(c, w.at, tooLong))
 	_, err = w.cb.Write(c, []byte("x"), tooLong)
 	require.ErrorContains(t, err, "the transport below TLS keeps packets")
-	require.NoError(t, w.cb.Close(c))
 }

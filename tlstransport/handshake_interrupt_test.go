@@ -21,6 +21,4 @@ func TestInterruptBeforeTheHandshake(t *testing.T) {
 	}
 	s := w.accept()
 	exchange(t, ours{c}, ours{s}, 1000)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }

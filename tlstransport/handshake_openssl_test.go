@@ -101,7 +101,6 @@ func TestAgainstOpenSSL(t *testing.T) {
 				tell(ours{s}, numbers+"end\n")
 				said.await(numbers + "end\n")
 			}
-			require.NoError(t, w.cb.Close(s))
 		})
 	}
 }

@@ -27,8 +27,7 @@ func TestRefusedPeers(t *testing.T) {
 			t.Parallel()
 			cfg := restrict(a.mutual(t), version, 0)
 			w := newWorkbench(t, cfg, Options{})
-			good, gooder := w.pair()
-			exchange(t, ours{good}, ours{gooder}, 100)
+			good, gooder := w.talking()
 
 			with := func(change func(c *tls.Config)) func(raw net.Conn) error {
 				return func(raw net.Conn) error {
@@ -97,18 +96,14 @@ func TestRefusedPeers(t *testing.T) {
 					require.ErrorContains(t, err, string(tt.check))
 					_, err2 := s.write([]byte("x"), tooLong)
 					require.Equal(t, err, err2)
-					require.NoError(t, w.cb.Close(s))
+					require.NoError(t, w.cb.Close(s)) // which ends a peer that still reads
 					err = <-theirs
 					if tt.text != "" {
 						require.ErrorContains(t, err, tt.text)
 					}
-					require.NoError(t, w.cb.Close(c2))
-					require.NoError(t, w.cb.Close(s2))
 				})
 			}
 			exchange(t, ours{good}, ours{gooder}, 10_000)
-			require.NoError(t, w.cb.Close(good))
-			require.NoError(t, w.cb.Close(gooder))
 		})
 	}
 }
@@ -152,8 +147,8 @@ func TestRefusedServers(t *testing.T) {
 				l, err := tls.Listen("tcp", "127.0.0.1:0", scfg)
 				require.NoError(t, err)
 				var wg sync.WaitGroup
-				defer wg.Wait()
-				defer l.Close()
+				t.Cleanup(wg.Wait)
+				t.Cleanup(func() { l.Close() })
 				wg.Go(func() {
 					c, err := l.Accept()
 					if err == nil {
@@ -164,14 +159,10 @@ func TestRefusedServers(t *testing.T) {
 				if tt.client != nil {
 					tt.client(cfg)
 				}
-				cb, err := Callbacks(Config{Client: cfg, Options: Options{HandshakeTimeout: tooLong}})
-				require.NoError(t, err)
 				at, err := transport.ParseAddr(l.Addr().String())
 				require.NoError(t, err)
-				s, err := cb.Socket(nil, at)
-				require.NoError(t, err)
-				require.NoError(t, cb.Connect(s, transport.WithPeerName(at, "x@localhost"), tooLong))
-				_, err = cb.Read(s, make([]byte, 1), tooLong)
+				s := dials(t, cfg, Options{}, transport.WithPeerName(at, "x@localhost"))
+				_, err = s.read(make([]byte, 1), tooLong)
 				var e *PeerError
 				require.ErrorAs(t, err, &e)
 				if tt.check == "" { // certificate_required is an alert of TLS 1.3 only
@@ -185,7 +176,6 @@ func TestRefusedServers(t *testing.T) {
 				require.Equal(t, "x@localhost", e.Node)
 				require.Equal(t, at.String(), e.Addr)
 				require.ErrorContains(t, err, "x@localhost ("+at.String()+")")
-				require.NoError(t, cb.Close(s))
 			})
 		}
 	}
@@ -218,8 +208,6 @@ func TestNothingInCommon(t *testing.T) {
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, FailureProtocol, e.Failure, "%s: %v", name, e)
 			require.Error(t, <-refused)
-			require.NoError(t, w.cb.Close(s))
-			require.NoError(t, peer.Close())
 		}
 	}
 }
@@ -283,14 +271,9 @@ func TestPeerChecks(t *testing.T) {
 			if tt.cert != nil {
 				ccfg.Certificates = []tls.Certificate{*tt.cert}
 			}
-			cb, err := Callbacks(Config{Client: ccfg, Options: Options{HandshakeTimeout: tooLong}})
-			require.NoError(t, err)
-			c, err := cb.Socket(nil, w.at)
-			require.NoError(t, err)
-			require.NoError(t, cb.Connect(c, w.at, tooLong))
-			s := w.accept()
+			c, s := dials(t, ccfg, Options{}, w.at), w.accept()
 			exchange(t, ours{c}, ours{s}, 10)
-			err = w.cb.CheckPeer(s, tt.node)
+			err := w.cb.CheckPeer(s, tt.node)
 			if tt.err == "" {
 				require.NoError(t, err)
 			} else {
@@ -302,8 +285,6 @@ func TestPeerChecks(t *testing.T) {
 				require.Equal(t, s.remote.String(), e.Addr)
 				require.NotContains(t, err.Error(), "\n")
 			}
-			require.NoError(t, cb.Close(c))
-			require.NoError(t, w.cb.Close(s))
 		})
 	}
 }
@@ -321,20 +302,11 @@ func TestKeyLog(t *testing.T) {
 	scfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return inner, nil }
 	cb, err := Callbacks(Config{Server: scfg, Client: cfg})
 	require.NoError(t, err)
-	l, err := cb.Socket(nil, loopback(t))
-	require.NoError(t, err)
-	at, err := cb.Listen(l, loopback(t), 1)
-	require.NoError(t, err)
-	w := &workbench{t, cb, l, at}
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
+	c, s := benchOf(t, cb).talking()
 	require.NotNil(t, c.own, c.stay)
 	require.NotNil(t, s.own, s.stay)
 	for _, b := range []*bytes.Buffer{&log, &other} {
 		require.Contains(t, b.String(), labelClient)
 		require.Contains(t, b.String(), labelServer)
-	}
-	for _, s := range []*Socket{c, s, l} {
-		require.NoError(t, cb.Close(s))
 	}
 }

@@ -300,12 +300,7 @@ func optBench(t testing.TB, path string, o Options) *workbench {
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, tooLong)
 	cb, err := OptFileCallbacks(path, &o)
 	require.NoError(t, err)
-	l, err := cb.Socket(nil, loopback(t))
-	require.NoError(t, err)
-	at, err := cb.Listen(l, loopback(t), 100)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, cb.Close(l)) })
-	return &workbench{t, cb, l, at}
+	return benchOf(t, cb)
 }
 
 // An option file that lets anybody in is accepted, with a warning.

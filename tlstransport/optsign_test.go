@@ -55,8 +55,6 @@ func TestSignatureAlgs(t *testing.T) {
 			case server:
 				require.ErrorIs(t, s.failure, tt.err)
 			}
-			require.NoError(t, w.cb.Close(c))
-			require.NoError(t, w.cb.Close(s))
 		})
 	}
 }
@@ -104,34 +102,7 @@ func TestAuthoritiesNotTold(t *testing.T) {
 			require.Equal(t, tt.check, e.Failure, e)
 		}
 		require.Empty(t, (<-told).AcceptableCAs)
-		require.NoError(t, w.cb.Close(s))
-		require.NoError(t, c.NetConn().Close())
 	}
 	_, err := FromOptFile(optFile(t, dir, many, ""), nil)
 	require.ErrorContains(t, err, "{certificate_authorities,false}")
-}
-
-// With customize_hostname_check a server's name with a * is that of the host.
-func TestHostWithStar(t *testing.T) {
-	a, dir := newAuthority(t, "an authority"), t.TempDir()
-	o := certOptions(a.files(t, dir, a.sign(t, want{hosts: []string{"*.example.org"}})))
-	for option, good := range map[string]bool{
-		"[{match_fun,public_key:pkix_verify_hostname_match_fun(https)}]": true, "[]": false,
-	} {
-		path := optFile(t, dir, o, o+`,{server_name_indication,"a.example.org"},{customize_hostname_check,`+option+`}`)
-		w := optBench(t, path, Options{})
-		c, s := w.pair()
-		<-c.over
-		if good {
-			exchange(t, ours{c}, ours{s}, 10)
-		} else {
-			var e *PeerError
-			require.ErrorAs(t, c.failure, &e)
-			require.Equal(t, FailureHost, e.Failure)
-			require.True(t, e.Client)
-			require.False(t, e.ByPeer)
-		}
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
-	}
 }

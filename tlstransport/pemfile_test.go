@@ -65,10 +65,7 @@ func TestOddAuthorities(t *testing.T) {
 				require.Len(t, lines(&said, line), 2, "one for each role: %s", &said)
 				require.Len(t, lines(&said, "level=WARN"), 2, &said)
 				require.Contains(t, said.String(), filepath.Base(file))
-				c, s := w.pair()
-				exchange(t, ours{c}, ours{s}, 10)
-				require.NoError(t, w.cb.Close(c))
-				require.NoError(t, w.cb.Close(s))
+				w.talking()
 			}
 			_, err := FromOptFile(optFile(t, dir, certOptions(write(t, dir, string(odd.PEM())),
 				cert, key), ""), nil)
@@ -110,10 +107,7 @@ func TestOddAuthoritiesOnReload(t *testing.T) {
 		require.NoError(t, os.WriteFile(ca, tt.text, 0o600))
 		later := time.Now().Add(time.Duration(i+1) * time.Minute)
 		require.NoError(t, os.Chtimes(ca, later, later))
-		c, s := w.pair()
-		exchange(t, ours{c}, ours{s}, 10)
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
+		w.talking()
 		require.Len(t, lines(&said, "line 1: a certificate is skipped"), tt.warns+tt.fails, &said)
 		require.Len(t, lines(&said, "level=WARN"), tt.warns, &said)
 		require.Len(t, lines(&said, "level=ERROR"), tt.fails, &said)
@@ -205,10 +199,7 @@ func TestOddCertificatesInChain(t *testing.T) {
 		var said bytes.Buffer
 		w := optBench(t, optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o), logTo(&said))
 		require.Len(t, lines(&said, file+": line "), 2, &said)
-		c, s := w.pair()
-		exchange(t, ours{c}, ours{s}, 10)
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
+		w.talking()
 
 		_, _, option, err := readPair(certFiles{write(t, dir, string(odd.PEM()), string(leaf)), key,
 			""})

@@ -113,8 +113,6 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 							}
 						}
 					}
-					require.NoError(t, w.cb.Close(sc))
-					require.NoError(t, w.cb.Close(ss))
 				}
 			}
 		})

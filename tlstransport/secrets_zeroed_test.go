@@ -106,18 +106,12 @@ func TestKeyLogIsZeroed(t *testing.T) {
 				places = append(places, l.secret)
 			}
 		})
-		cb, err := Callbacks(Config{Client: logged, Options: Options{Plain: plain}})
-		require.NoError(t, err)
-		c, err := cb.Socket(nil, w.at)
-		require.NoError(t, err)
-		require.NoError(t, cb.Connect(c, w.at, tooLong))
+		c := dials(t, logged, Options{Plain: plain}, w.at)
 		known <- c
 		s := w.accept()
 		exchange(t, ours{c}, ours{s}, 10)
 		require.NotEmpty(t, places)
 		zeroed(t, places)
-		require.NoError(t, cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
 	}
 
 	k := keyLog{lines: map[string]logged{}}

@@ -26,8 +26,6 @@ func TestCloseWriteBeforeConnect(t *testing.T) {
 	require.NoError(t, w.cb.Connect(c, w.at, tooLong))
 	s := w.accept()
 	exchange(t, ours{c}, ours{s}, 10)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }
 
 // Nothing can be written once CloseWrite has returned, even if the handshake ends only then and
@@ -46,8 +44,6 @@ func TestWriteBehindEarlyCloseWrite(t *testing.T) {
 	close(s.halved) // as between CloseWrite and close_notify at the end of a handshake
 	_, err = w.cb.Write(s, []byte("x"), tooLong)
 	require.ErrorIs(t, err, syscall.EPIPE)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }
 
 // CloseWrite ends a Write that waits for the handshake, as it does one that waits for room (see
@@ -60,6 +56,8 @@ func TestCloseWriteEndsWriteInHandshake(t *testing.T) {
 	require.NoError(t, err)
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c := w.connect(at)
+	_, err = w.cb.Write(c, []byte("x"), 0)
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	written := make(chan error, 1)
 	go func() {
 		_, err := w.cb.Write(c, []byte("x"), transport.Infinite)
@@ -80,7 +78,6 @@ func TestCloseWriteEndsWriteInHandshake(t *testing.T) {
 	}
 	_, err = w.cb.Write(c, []byte("x"), 0)
 	require.ErrorIs(t, err, syscall.EPIPE)
-	require.NoError(t, w.cb.Close(c))
 }
 
 // A connection that is cut off, between two records or within one, is no end in good order, whoever
@@ -106,7 +103,6 @@ func TestCutOffIsNoEnd(t *testing.T) {
 							require.Equal(t, FailureClosed, e.Failure)
 							require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 						}
-						require.NoError(t, w.cb.Close(s))
 					}
 				})
 			}
@@ -139,8 +135,7 @@ func TestCloseLosesNothing(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		t.Run(fmt.Sprintf("plain: %t", plain), func(t *testing.T) {
 			w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{Plain: plain})
-			c, s := w.pair()
-			exchange(t, ours{c}, ours{s}, 10)
+			c, s := w.talking()
 			var secret []byte
 			if !plain && transport.TCP().Movable() {
 				secret = c.own.out.secret
@@ -151,7 +146,6 @@ func TestCloseLosesNothing(t *testing.T) {
 			n, err := rest(s)
 			require.NoError(t, err)
 			require.Equal(t, counted, n)
-			require.NoError(t, w.cb.Close(s))
 		})
 	}
 }
@@ -166,8 +160,7 @@ func TestCloseGivesUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-			c, s := w.pair()
-			exchange(t, ours{c}, ours{s}, 10)
+			c, s := w.talking()
 			counted := filled(t, w, c)
 			require.NoError(t, last(w, c))
 			require.Eventually(t, func() bool {
@@ -178,7 +171,6 @@ func TestCloseGivesUp(t *testing.T) {
 			n, err := rest(s)
 			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 			require.Less(t, n, counted)
-			require.NoError(t, w.cb.Close(s))
 		})
 	}
 }
@@ -189,8 +181,7 @@ func TestCloseGivesBufferBack(t *testing.T) {
 		t.Skip("looks into a session of our own: where none can move, it is crypto/tls's")
 	}
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
+	c, s := w.talking()
 	for large := make([]byte, mostAtOnce); ; { // until there is no room on the wire
 		if _, err := c.write(large, 10*time.Millisecond); err != nil {
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -213,7 +204,6 @@ func TestCloseGivesBufferBack(t *testing.T) {
 		defer c.out.mu.Unlock()
 		return !c.out.busy && c.out.large == nil
 	}, tooLong, time.Millisecond)
-	require.NoError(t, w.cb.Close(s))
 }
 
 // A session can move as soon as its handshake has succeeded, even if over is not closed yet.

@@ -12,6 +12,7 @@ import (
 	"io"
 	mrand "math/rand/v2"
 	"net"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,12 +54,66 @@ func newWorkbench(t testing.TB, cfg *tls.Config, o Options) *workbench {
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, tooLong) // beside all that keeps the machine busy
 	cb, err := Callbacks(Config{Server: cfg, Client: cfg, Options: o})
 	require.NoError(t, err)
+	return benchOf(t, cb)
+}
+
+// benchOf is a workbench of callbacks.
+func benchOf(t testing.TB, cb transport.Callbacks[*Socket]) *workbench {
+	t.Helper()
+	closesAll(t, &cb)
 	l, err := cb.Socket(nil, loopback(t))
 	require.NoError(t, err)
 	at, err := cb.Listen(l, loopback(t), 100)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, cb.Close(l)) })
 	return &workbench{t, cb, l, at}
+}
+
+// closesAll closes at the end of the test the sockets that it has left open.
+func closesAll(t testing.TB, cb *transport.Callbacks[*Socket]) {
+	var mu sync.Mutex
+	open := map[*Socket]bool{}
+	opened := func(s *Socket, err error) (*Socket, error) {
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			open[s] = true
+		}
+		return s, err
+	}
+	ends := func(end func(*Socket) error) func(*Socket) error {
+		return func(s *Socket) error {
+			mu.Lock()
+			delete(open, s)
+			mu.Unlock()
+			return end(s)
+		}
+	}
+	socket, accept, imported, closing := cb.Socket, cb.Accept, cb.Import, cb.Close
+	cb.Socket = func(setup any, at transport.Addr) (*Socket, error) { return opened(socket(setup, at)) }
+	cb.Accept = func(l *Socket, tmo time.Duration) (*Socket, transport.Addr, error) {
+		s, at, err := accept(l, tmo)
+		s, err = opened(s, err)
+		return s, at, err
+	}
+	if imported != nil {
+		cb.Import = func(setup any, fd int, state []byte) (*Socket, error) { return opened(imported(setup, fd, state)) }
+	}
+	cb.Close, cb.Release = ends(cb.Close), ends(cb.Release)
+	t.Cleanup(func() {
+		for s := range open {
+			require.NoError(t, closing(s))
+		}
+	})
+}
+
+// dials connects with callbacks that only do that.
+func dials(t testing.TB, cfg *tls.Config, o Options, at transport.Addr) *Socket {
+	t.Helper()
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, tooLong)
+	cb, err := Callbacks(Config{Client: cfg, Options: o})
+	require.NoError(t, err)
+	closesAll(t, &cb)
+	return (&workbench{t: t, cb: cb}).connect(at)
 }
 
 // accept takes a connection.
@@ -85,6 +140,14 @@ func (w *workbench) pair() (c, s *Socket) {
 	return c, w.accept()
 }
 
+// talking is two sockets of ours that have shaken hands.
+func (w *workbench) talking() (c, s *Socket) {
+	w.t.Helper()
+	c, s = w.pair()
+	exchange(w.t, ours{c}, ours{s}, 10)
+	return c, s
+}
+
 // against is a socket of ours in a role, and crypto/tls as its peer.
 func (w *workbench) against(r role, cfg *tls.Config) (*Socket, *tls.Conn) {
 	w.t.Helper()
@@ -93,6 +156,7 @@ func (w *workbench) against(r role, cfg *tls.Config) (*Socket, *tls.Conn) {
 	if r == server {
 		raw, err := net.Dial("tcp", w.at.String())
 		require.NoError(w.t, err)
+		w.t.Cleanup(func() { raw.Close() })
 		return w.accept(), tls.Client(raw, cfg)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,6 +167,7 @@ func (w *workbench) against(r role, cfg *tls.Config) (*Socket, *tls.Conn) {
 	s := w.connect(at)
 	raw, err := l.Accept()
 	require.NoError(w.t, err)
+	w.t.Cleanup(func() { raw.Close() })
 	return s, tls.Server(raw, cfg)
 }
 
@@ -219,8 +284,6 @@ func TestAgainstCryptoTLS(t *testing.T) {
 				require.Equal(t, io.EOF, err)
 				_, err = s.write([]byte("more"), tooLong)
 				require.ErrorIs(t, err, syscall.EPIPE)
-				require.NoError(t, w.cb.Close(s))
-				require.NoError(t, c.NetConn().Close())
 			}
 		})
 	}
@@ -240,8 +303,7 @@ func (s *Socket) askForUpdate(t testing.TB) {
 // often that happens.
 func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 10)
+	c, s := w.talking()
 	record, buf := make([]byte, maxPlaintext), make([]byte, 4*maxPlaintext)
 	for range 3 {
 		total := 0
@@ -260,8 +322,6 @@ func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 		}
 		<-ended
 	}
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }
 
 // A key protects exactly as many records, or bytes, as allowed.
@@ -288,8 +348,6 @@ func TestKeysAreUpdatedInTime(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.NotEqual(t, first, secret(), name)
-		require.NoError(t, w.cb.Close(c))
-		require.NoError(t, w.cb.Close(s))
 	}
 }
 
@@ -306,6 +364,4 @@ func TestKeyUpdates(t *testing.T) {
 		}
 		exchange(t, ours{c}, ours{s}, 1000)
 	}
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }

@@ -19,8 +19,7 @@ import (
 // processor is kept busy.
 func TestWaitsWithoutADescriptor(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	c, s := w.pair()
-	exchange(t, ours{c}, ours{s}, 100)
+	c, s := w.talking()
 	defer scarce.Descriptors(t, 0)()
 
 	sent := make([]byte, 32<<20)
@@ -39,8 +38,6 @@ func TestWaitsWithoutADescriptor(t *testing.T) {
 	_, err = ours{c}.Write(sent[n:])
 	require.NoError(t, err)
 	require.NoError(t, <-read)
-	require.NoError(t, w.cb.Close(c))
-	require.NoError(t, w.cb.Close(s))
 }
 
 func processorTime(t *testing.T) time.Duration {

@@ -144,12 +144,6 @@ func TestWithPeerName(t *testing.T) {
 	require.False(t, ok)
 }
 
-func TestUnixAddr(t *testing.T) {
-	require.Empty(t, UnixAddr("").String())
-	require.Equal(t, "/x", UnixAddr("/x").Path())
-	require.Equal(t, "@x", UnixAddr("@x").Path())
-}
-
 func FuzzParseAddr(f *testing.F) {
 	for _, s := range []string{"127.0.0.1:0", "[::1]:4370", "unix:/run/x.sock", "unix:@abstract", ":1", "", "[fe80::1%eth0]:1", "unix:\x00"} {
 		f.Add(s)

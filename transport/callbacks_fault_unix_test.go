@@ -4,7 +4,6 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 // A callback that blocks for ever, where the SDK does the waiting: Close gives up after its second
 // and says so, C is never closed under the callback, and other sockets are unharmed.
 func TestCallbackBlocks(t *testing.T) {
-	for _, name := range []string{"Read", "Write", "Writev", "CloseWrite", "LocalAddr", "Close", "GetFD"} {
+	for _, name := range []string{"Read", "Write", "Writev", "CloseWrite", "Pending", "LocalAddr", "Close", "GetFD"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			release := make(chan struct{})
@@ -52,6 +51,8 @@ func TestCallbackBlocks(t *testing.T) {
 				cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) { block(fd); return writev(fd, v, tmo) }
 			case "CloseWrite":
 				cb.CloseWrite = func(fd int) error { block(fd); return nil }
+			case "Pending":
+				cb.Pending = func(fd int) (int, error) { block(fd); return 0, nil }
 			case "LocalAddr":
 				cb.LocalAddr = func(fd int) (Addr, error) { block(fd); return nil, nil }
 			case "GetFD":
@@ -66,6 +67,7 @@ func TestCallbackBlocks(t *testing.T) {
 				"Write":      func() error { _, err := c.Writev(context.Background(), []byte("x")); return err },
 				"Writev":     func() error { _, err := c.Writev(context.Background(), []byte("x"), []byte("y")); return err },
 				"CloseWrite": c.CloseWrite,
+				"Pending":    func() error { return second(c.PendingBytes()) },
 				"LocalAddr":  func() error { c.LocalAddr(); return nil },
 			}[name]
 			var used <-chan error
@@ -77,6 +79,9 @@ func TestCallbackBlocks(t *testing.T) {
 			require.ErrorIs(t, err, ErrUnresponsive)
 			var fault *CallbackError
 			require.ErrorAs(t, err, &fault)
+			if name != "GetFD" { // which Close calls
+				require.Equal(t, name, fault.Callback)
+			}
 			require.Zero(t, closed.Load(), "C was closed under a running callback")
 
 			_, err = c2.Writev(soon(t), []byte("un"), []byte("harmed"))
@@ -199,26 +204,4 @@ func TestDescriptorMode(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	require.False(t, mode(s))
-}
-
-// Import owns the descriptor on success only.
-func TestImportOwnership(t *testing.T) {
-	refused := errors.New("refused")
-	cb := TCPCallbacks()
-	cb.Import = func(any, int, []byte) (int, error) { return -1, refused }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
-	_, err = tr.Import(fd, nil)
-	require.ErrorIs(t, err, refused)
-	_, err = tr.ImportListener(fd)
-	require.ErrorIs(t, err, refused)
-	require.NoError(t, unix.Close(fd), "it is still ours")
-
-	cb.Import = func(any, int, []byte) (int, error) { panic("import") }
-	tr, err = New(cb, nil)
-	require.NoError(t, err)
-	_, err = tr.Import(0, nil)
-	require.ErrorIs(t, err, ErrPanic)
 }

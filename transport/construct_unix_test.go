@@ -105,6 +105,7 @@ func TestConstructorsTakeNetAddrs(t *testing.T) {
 	defer l.Close()
 	c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, &net.UnixAddr{Name: path, Net: "unix"}) })
 	requireSpeak(t, c, s)
+	pair(t, Unix(), &net.UnixAddr{Name: filepath.Join(sockdir.New(t), "s"), Net: "unix"}) // as with the plug-in
 	mine := filepath.Join(sockdir.New(t), "mine")
 	for _, local := range []Addr{&net.UnixAddr{Name: mine, Net: "unix"}, WithPeerName(UnixAddr(mine), "somebody@host")} {
 		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })

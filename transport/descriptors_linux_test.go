@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -48,16 +47,6 @@ func TestConnectsInProgress(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
-
-	l = crowded(t, TCP(), loopback())
-	var refused []<-chan error
-	for range 3 {
-		refused = append(refused, aside(func() error { _, err := TCP().Connect(soon(t), l.Addr()); return err }))
-	}
-	require.NoError(t, l.Close())
-	for _, c := range refused {
-		require.ErrorIs(t, returns(t, c), syscall.ECONNREFUSED)
-	}
 }
 
 // opened is how many descriptors have been opened since before, but for those that waits on their

@@ -15,22 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A listener of a descriptor without a name has a nil address of its type, and works all the same.
-func TestFromNetNilAddr(t *testing.T) {
-	n := overTCP()
-	listen := n.Listen
-	n.Listen = func(a Addr) (net.Listener, error) {
-		l, err := listen(a)
-		return namelessListener{l}, err
-	}
-	l, err := FromNet(n).Listen(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	require.Equal(t, UnixAddr(""), l.Addr())
-}
-
-type namelessListener struct{ net.Listener }
-
 // A connection that comes to a listener without deadlines when that is closed already is closed,
 // too.
 func TestFromNetListenerClosesWhatComesLate(t *testing.T) {
@@ -152,24 +136,6 @@ func (*passing) Timeout() bool { return false }
 func (*passing) Temporary() bool { return true }
 
 func (e *passing) Unwrap() error { return e.error }
-
-// A listener of package net that takes no deadline: its Accept ends when the listener is closed,
-// and that is no error.
-func TestFromNetListenerWithoutDeadline(t *testing.T) {
-	n := overTCP()
-	listen := n.Listen
-	var accepting atomic.Int32
-	n.Listen = func(a Addr) (net.Listener, error) {
-		l, err := listen(a)
-		return countedListener{l, &accepting}, err
-	}
-	l, err := FromNet(n).Listen(loopback(), 0)
-	require.NoError(t, err)
-	accepted := aside(func() error { _, err := l.Accept(context.Background()); return err })
-	waiting(t, &accepting, 1)
-	require.NoError(t, l.Close())
-	require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
-}
 
 // A stuckListener is one with deadlines whose Close fails; without the SetDeadline it is one
 // without.

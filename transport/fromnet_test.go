@@ -5,16 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/cnode-go/cnode/internal/test/port"
 )
 
 // overTCP is the Net of package net's TCP.
@@ -110,8 +106,6 @@ func TestFromNetConnectNoWait(t *testing.T) {
 	})
 }
 
-func (namelessListener) Addr() net.Addr { return (*net.UnixAddr)(nil) }
-
 type countedConn struct {
 	net.Conn
 	open *atomic.Int32
@@ -204,34 +198,9 @@ func TestFromNetEmptyReads(t *testing.T) {
 	}
 }
 
-func TestFromNetErrors(t *testing.T) {
-	at, err := ParseAddr(port.Vacant(t))
-	require.NoError(t, err)
-	_, err = FromNet(overTCP()).Connect(soon(t), at)
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-}
-
 func (stuckListener) SetDeadline(time.Time) error { return nil }
 
 func (deafConn) SetReadDeadline(time.Time) error { return nil }
-
-func TestAddrOfNetAddr(t *testing.T) {
-	odd := &net.IPAddr{IP: net.IPv4(1, 2, 3, 4)}
-	for _, tt := range []struct {
-		in   net.Addr
-		want Addr
-	}{
-		{&net.TCPAddr{IP: net.IPv4(1, 2, 3, 4), Port: 5}, FromAddrPort(netip.MustParseAddrPort("1.2.3.4:5"))},
-		{&net.UnixAddr{Name: "/x"}, UnixAddr("/x")},
-		{&net.UnixAddr{Name: "@x"}, UnixAddr("@x")},
-		{&net.UnixAddr{Name: "@"}, UnixAddr("")},
-		{&net.UnixAddr{}, UnixAddr("")},
-		{(*net.UnixAddr)(nil), UnixAddr("")},
-		{odd, odd},
-	} {
-		require.Equal(t, tt.want, FromNetAddr(tt.in))
-	}
-}
 
 func (careless) CloseWrite() error { return nil }
 

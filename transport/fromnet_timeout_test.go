@@ -30,25 +30,6 @@ func TestFromNetReadGivenUp(t *testing.T) {
 	require.NoError(t, returns(t, written))
 }
 
-// A callback that returns nothing but time-outs, at once, is a fault of the plug-in: the SDK does
-// not repeat it for ever.
-func TestCallbackTimesOutAtOnce(t *testing.T) {
-	for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
-		for _, ctx := range []context.Context{context.Background(), soon(t)} {
-			cb := memoryCallbacks()
-			cb.Flags = flags
-			cb.Write = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, os.ErrDeadlineExceeded }
-			cb.Writev = nil
-			c, _ := pairOf(t, cb)
-			_, err := c.Writev(ctx, []byte("x"))
-			require.ErrorIs(t, err, ErrContract)
-			var fault *CallbackError
-			require.ErrorAs(t, err, &fault)
-			require.Equal(t, "Write", fault.Callback)
-		}
-	}
-}
-
 // A foreignTimeout is a conn whose time-outs are those of a multiplexer. gone: it has ended, for
 // the peer has been silent, and says so by a net.Error, too.
 type foreignTimeout struct {

@@ -1,9 +1,9 @@
 package transport
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -204,25 +204,6 @@ func TestFullDeadPeer(t *testing.T) {
 	}
 }
 
-// Interrupt ends the calls of both directions; the call of the direction that was not meant is
-// repeated.
-func TestFullInterruptIsForOneDirection(t *testing.T) {
-	c, s := pairOf(t, memoryCallbacks())
-	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
-	for range 20 {
-		ctx, cancel := context.WithCancel(context.Background())
-		read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
-		time.AfterFunc(time.Millisecond, cancel)
-		require.ErrorIs(t, returns(t, read), context.Canceled)
-	}
-	got := make([]byte, len(sent))
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(sent, got))
-	require.NoError(t, returns(t, written))
-}
-
 func TestFullTimeouts(t *testing.T) {
 	var calls atomic.Int32
 	for _, tt := range []struct {
@@ -272,26 +253,38 @@ func TestFullTimeouts(t *testing.T) {
 func TestFullHaste(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
-		takes, ctx time.Duration
+		takes, ctx time.Duration // ctx 0: no limit
 		want       error
 	}{
 		{"in no time", 0, time.Hour, ErrContract},
+		{"in no time, without a limit", 0, 0, ErrContract},
 		{"after a while", noTime + 1, time.Second, context.DeadlineExceeded},
 		{"near the end", enoughTime / 1000, enoughTime - 1, context.DeadlineExceeded},
 	} {
 		for _, returned := range []error{os.ErrDeadlineExceeded, syscall.EINTR} {
-			t.Run(tt.name+" "+returned.Error(), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					cb := memoryCallbacks()
-					cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
-						time.Sleep(tt.takes)
-						return 0, returned
-					}
-					c, _ := pairOf(t, cb)
-					_, err := c.Read(within(t, tt.ctx), make([]byte, 1))
-					require.ErrorIs(t, err, tt.want)
+			for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
+				t.Run(fmt.Sprint(tt.name, " ", returned, " ", flags), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						cb := memoryCallbacks()
+						cb.Flags = flags
+						cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) {
+							time.Sleep(tt.takes)
+							return 0, returned
+						}
+						cb.Write, cb.Writev = cb.Read, nil
+						ctx := func() context.Context {
+							if tt.ctx == 0 {
+								return context.Background()
+							}
+							return within(t, tt.ctx)
+						}
+						c, _ := pairOf(t, cb)
+						require.ErrorIs(t, second(c.Read(ctx(), make([]byte, 1))), tt.want)
+						c, _ = pairOf(t, cb)
+						require.ErrorIs(t, second(c.Writev(ctx(), []byte("x"))), tt.want)
+					})
 				})
-			})
+			}
 		}
 	}
 }

@@ -103,27 +103,34 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 		_, err := c.Writev(context.Background(), []byte("1234"), []byte("5678"))
 		return err
 	}
-	readsN := func(n int, err error) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
+	reads := func(end func() (int, error)) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
 		return func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
 			good := cb.Read
 			cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
 				if bad(s) {
-					return n, err
+					return end()
 				}
 				return good(s, p, tmo)
 			}
 		}
 	}
-	writesN := func(n int, err error) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
+	writes := func(end func() (int, error)) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
 		return func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
 			good := cb.Write
 			cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
 				if bad(s) {
-					return n, err
+					return end()
 				}
 				return good(s, p, tmo)
 			}
 		}
+	}
+	panics := func() (int, error) { panic("a panic") }
+	readsN := func(n int, err error) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
+		return reads(func() (int, error) { return n, err })
+	}
+	writesN := func(n int, err error) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
+		return writes(func() (int, error) { return n, err })
 	}
 	writesVN := func(n int64) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
 		return func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
@@ -143,24 +150,8 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 		{"Write counts far below zero", writesN(-2, syscall.EIO), write, "Write", ErrContract},
 		{"Writev counts too much", writesVN(9), writev, "Writev", ErrContract},
 		{"Writev counts nothing", writesVN(0), writev, "Writev", ErrContract},
-		{"Read panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
-			good := cb.Read
-			cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
-				if bad(s) {
-					panic("read")
-				}
-				return good(s, p, tmo)
-			}
-		}, read, "Read", ErrPanic},
-		{"Write panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
-			good := cb.Write
-			cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
-				if bad(s) {
-					panic("write")
-				}
-				return good(s, p, tmo)
-			}
-		}, write, "Write", ErrPanic},
+		{"Read panics", reads(panics), read, "Read", ErrPanic},
+		{"Write panics", writes(panics), write, "Write", ErrPanic},
 		{"Pending panics", func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
 			cb.Pending = func(*memorySocket) (int, error) { panic("pending") }
 		}, func(c *Stream) error { _, err := c.PendingBytes(); return err }, "Pending", ErrPanic},

@@ -5,7 +5,9 @@ package transport
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -17,20 +19,20 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
-// Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK
-// would not know when to try again.
-func TestTimeoutOfItsOwn(t *testing.T) {
-	late := fmt.Errorf("somebody's own limit: %w", os.ErrDeadlineExceeded)
+// overSpoiled runs a test for each callback that comes in the way of a stream or a listener, over a
+// plug-in of which that one ends as end does. use meets it; over is what it was used of.
+func overSpoiled(t *testing.T, end func() error, test func(callback string, use func() error, over io.Closer)) {
+	t.Helper()
 	for _, tt := range []struct {
 		callback string
-		breaks   func(cb *Callbacks[int])
-		call     func(c *Stream) error
+		spoil    func(cb *Callbacks[int])
+		use      func(c *Stream) error
 	}{
-		{"Read", func(cb *Callbacks[int]) { cb.Read = func(int, []byte, time.Duration) (int, error) { return 0, late } },
+		{"Read", func(cb *Callbacks[int]) { cb.Read = func(int, []byte, time.Duration) (int, error) { return 0, end() } },
 			func(c *Stream) error { return second(c.Read(context.Background(), make([]byte, 1))) }},
-		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, late } },
+		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, end() } },
 			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"))) }},
-		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, late } },
+		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, end() } },
 			func(c *Stream) error { // the queue's writer does not try for ever
 				q := newPostQueue(c, nil)
 				if err := q.Post(context.Background(), []byte("x"), nil, queue.More); err != nil {
@@ -39,64 +41,58 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 				return q.Flush(soon(t))
 			}},
 		{"Writev", func(cb *Callbacks[int]) {
-			cb.Writev = func(int, [][]byte, time.Duration) (int64, error) { return 0, late }
-		},
-			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"), []byte("y"))) }},
+			cb.Writev = func(int, [][]byte, time.Duration) (int64, error) { return 0, end() }
+		}, func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"), []byte("y"))) }},
+		{"CloseWrite", func(cb *Callbacks[int]) { cb.CloseWrite = func(int) error { return end() } }, (*Stream).CloseWrite},
+		{"Pending", func(cb *Callbacks[int]) { cb.Pending = func(int) (int, error) { return 0, end() } },
+			func(c *Stream) error { return second(c.PendingBytes()) }},
 	} {
 		cb := TCPCallbacks()
-		tt.breaks(&cb)
+		tt.spoil(&cb)
 		c, _ := pairOf(t, cb)
-		err := returns(t, aside(func() error { return tt.call(c) }))
-		requireFault(t, err, tt.callback)
-		require.ErrorContains(t, err, late.Error())
-		require.False(t, isTimeout(err), "it is none of the caller's")
+		test(tt.callback, func() error { return tt.use(c) }, c)
 	}
 
 	cb := TCPCallbacks()
-	cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, late }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(loopback(), 0)
+	cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, end() }
+	l, err := made(t, cb).Listen(loopback(), 0)
 	require.NoError(t, err)
 	defer l.Close()
-	_, err = l.Accept(soon(t))
-	require.ErrorIs(t, err, ErrContract)
+	test("Accept", func() error { return second(l.Accept(soon(t))) }, l)
+}
+
+// Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK
+// would not know when to try again.
+func TestTimeoutOfItsOwn(t *testing.T) {
+	late := fmt.Errorf("somebody's own limit: %w", os.ErrDeadlineExceeded)
+	overSpoiled(t, func() error { return late }, func(callback string, use func() error, _ io.Closer) {
+		if callback == "CloseWrite" || callback == "Pending" {
+			return // they wait for nothing
+		}
+		err := returns(t, aside(use))
+		requireFault(t, err, callback)
+		require.ErrorContains(t, err, late.Error())
+		require.False(t, isTimeout(err), "it is none of the caller's")
+	})
 }
 
 // A callback that returns EINTR again and again is at fault; it does not keep its caller for ever.
 func TestEndlessEINTR(t *testing.T) {
-	none := func() (int, error) { return 0, unix.EINTR }
-	for callback, tt := range map[string]struct {
-		breaks func(cb *Callbacks[int])
-		call   func(c *Stream) error
-	}{
-		"Read": {func(cb *Callbacks[int]) { cb.Read = func(int, []byte, time.Duration) (int, error) { return none() } },
-			func(c *Stream) error { return second(c.Read(context.Background(), make([]byte, 1))) }},
-		"Write": {func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return none() } },
-			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"))) }},
-		"Writev": {func(cb *Callbacks[int]) {
-			cb.Writev = func(int, [][]byte, time.Duration) (int64, error) { return 0, unix.EINTR }
-		},
-			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"), []byte("y"))) }},
-		"CloseWrite": {func(cb *Callbacks[int]) { cb.CloseWrite = func(int) error { return unix.EINTR } }, (*Stream).CloseWrite},
-		"Pending": {func(cb *Callbacks[int]) { cb.Pending = func(int) (int, error) { return none() } },
-			func(c *Stream) error { return second(c.PendingBytes()) }},
-	} {
-		cb := TCPCallbacks()
-		tt.breaks(&cb)
-		c, _ := pairOf(t, cb)
-		requireFault(t, returns(t, aside(func() error { return tt.call(c) })), callback)
-		requireFault(t, second(c.Read(NoWait(), make([]byte, 1))), callback)
-	}
+	overSpoiled(t, func() error { return unix.EINTR }, func(callback string, use func() error, over io.Closer) {
+		requireFault(t, returns(t, aside(use)), callback)
+		if c, ok := over.(*Stream); ok {
+			requireFault(t, second(c.Read(NoWait(), make([]byte, 1))), callback)
+		}
+	})
+}
 
-	cb := TCPCallbacks()
-	cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, unix.EINTR }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	requireFault(t, returns(t, aside(func() error { return second(l.Accept(soon(t))) })), "Accept")
+// Where the SDK waits, a callback that ends its caller's goroutine breaks its socket as one that
+// panics does.
+func TestExits(t *testing.T) {
+	overSpoiled(t, func() error { runtime.Goexit(); return nil }, func(callback string, use func() error, over io.Closer) {
+		requireExit(t, callback, use)
+		require.NoError(t, returns(t, aside(over.Close)))
+	})
 }
 
 // requireFault requires a breach of the contract by a callback.
@@ -111,16 +107,10 @@ func requireFault(t *testing.T, err error, callback string) {
 // CloseWrite ends a write that waits for room with EPIPE, also in a UNIX socket, where the kernel
 // wakes nobody for it.
 func TestCloseWriteBesideWrite(t *testing.T) {
-	for name, over := range map[string]struct {
-		tr Transport
-		at Addr
-	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "memory": {NewMemory(), MemoryAddr("")}} {
-		t.Run(name, func(t *testing.T) {
-			c, _ := pair(t, over.tr, over.at)
-			write := aside(func() error { return second(c.Writev(context.Background(), make([]byte, 64<<20))) })
-			expect.WaitsIn(t, "", "(*Stream).Writev(")
-			require.NoError(t, c.CloseWrite())
-			require.ErrorIs(t, returns(t, write), syscall.EPIPE)
-		})
-	}
+	streamPairs(t, func(t *testing.T, c, _ *Stream) {
+		write := aside(func() error { return second(c.Writev(context.Background(), make([]byte, 64<<20))) })
+		expect.WaitsIn(t, "", "(*Stream).Writev(")
+		require.NoError(t, c.CloseWrite())
+		require.ErrorIs(t, returns(t, write), syscall.EPIPE)
+	})
 }

@@ -120,21 +120,14 @@ func TestImportStrangers(t *testing.T) {
 
 // A connection that has ended on both sides is imported like any other, and gives its end.
 func TestImportEnded(t *testing.T) {
-	for name, tt := range map[string]struct {
-		tr Transport
-		at Addr
-	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}} {
-		t.Run(name, func(t *testing.T) {
-			a, b := pair(t, tt.tr, tt.at)
-			require.NoError(t, a.CloseWrite())
-			require.NoError(t, b.CloseWrite())
-			_, err := a.Read(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, io.EOF)
-			s, err := tt.tr.Import(duplicate(t, a), nil)
-			require.NoError(t, err)
-			defer s.Close()
-			_, err = s.Read(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, io.EOF)
-		})
-	}
+	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
+		a, b := pair(t, tr, at)
+		require.NoError(t, a.CloseWrite())
+		require.NoError(t, b.CloseWrite())
+		require.Equal(t, io.EOF, second(a.Read(soon(t), make([]byte, 1))))
+		s, err := tr.Import(duplicate(t, a), nil)
+		require.NoError(t, err)
+		defer s.Close()
+		require.Equal(t, io.EOF, second(s.Read(soon(t), make([]byte, 1))))
+	})
 }

@@ -56,38 +56,43 @@ func TestDirectRunsInPlace(t *testing.T) {
 	require.Equal(t, goroutine(), <-key)
 }
 
-// The context, its deadline and Close end a wait. The wait of the other direction goes on.
-func TestDirectEnds(t *testing.T) {
-	c, s := pairOf(t, directCallbacks())
-	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
-	for range 20 {
-		ctx, cancel := context.WithCancel(context.Background())
-		read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
-		time.AfterFunc(time.Millisecond, cancel)
-		require.ErrorIs(t, returns(t, read), context.Canceled)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
-	defer cancel()
-	_, err := c.Read(ctx, make([]byte, 1))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	_, err = c.Read(NoWait(), make([]byte, 1))
-	require.True(t, isTimeout(err))
+// The context, its deadline and Close end a wait. The wait of the other direction goes on, though
+// Interrupt ends the calls of both.
+func TestFullEnds(t *testing.T) {
+	for name, cb := range map[string]Callbacks[*memorySocket]{"in place": directCallbacks(), "on a goroutine": memoryCallbacks()} {
+		t.Run(name, func(t *testing.T) {
+			c, s := pairOf(t, cb)
+			sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+			written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
+			for range 20 {
+				ctx, cancel := context.WithCancel(context.Background())
+				read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+				time.AfterFunc(time.Millisecond, cancel)
+				require.ErrorIs(t, returns(t, read), context.Canceled)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+			defer cancel()
+			_, err := c.Read(ctx, make([]byte, 1))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			_, err = c.Read(NoWait(), make([]byte, 1))
+			require.True(t, isTimeout(err))
 
-	got := make([]byte, len(sent))
-	_, err = s.Readv(soon(t), got)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(sent, got))
-	require.NoError(t, returns(t, written))
+			got := make([]byte, len(sent))
+			_, err = s.Readv(soon(t), got)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(sent, got))
+			require.NoError(t, returns(t, written))
 
-	read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
-	write := aside(func() error { _, err := c.Writev(context.Background(), sent, sent); return err })
-	for _, operation := range []string{"(*Stream).Read(", "(*Stream).Writev("} {
-		expect.WaitsIn(t, "", operation)
+			read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
+			write := aside(func() error { _, err := c.Writev(context.Background(), sent, sent); return err })
+			for _, operation := range []string{"(*Stream).Read(", "(*Stream).Writev("} {
+				expect.WaitsIn(t, "", operation)
+			}
+			require.NoError(t, c.Close())
+			require.ErrorIs(t, returns(t, read), net.ErrClosed)
+			require.ErrorIs(t, returns(t, write), net.ErrClosed)
+		})
 	}
-	require.NoError(t, c.Close())
-	require.ErrorIs(t, returns(t, read), net.ErrClosed)
-	require.ErrorIs(t, returns(t, write), net.ErrClosed)
 }
 
 // A pause ends a read and a write at any byte, and nothing is lost.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -85,22 +84,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 
-	var before syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before))
-	fd, err := c.Descriptor()
-	require.NoError(t, err)
-	few := before
-	few.Cur = uint64(fd) // every number below is in use, or will be
-	var hold []int
-	for {
-		n, err := unix.Dup(fd)
-		require.NoError(t, err)
-		hold = append(hold, n)
-		if n >= fd {
-			break
-		}
-	}
-	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
+	enough := scarce.Descriptors(t, 0)
 	accepted := aside(func() error {
 		s, err := l.Accept(context.Background())
 		if err == nil {
@@ -115,10 +99,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 		returned = true
 	case <-time.After(20 * time.Millisecond):
 	}
-	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before))
-	for _, n := range hold {
-		require.NoError(t, unix.Close(n))
-	}
+	enough()
 	require.False(t, returned, "Accept gave up: %v", early)
 	require.NoError(t, returns(t, accepted))
 }

@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -87,13 +86,6 @@ func TestMemoryReset(t *testing.T) {
 	require.NoError(t, s.Close())
 	_, err := c.Read(soon(t), make([]byte, 1))
 	require.ErrorIs(t, err, syscall.ECONNRESET)
-
-	c, s = pair(t, NewMemory(), MemoryAddr(""))
-	require.NoError(t, s.Close())
-	_, err = c.Read(soon(t), make([]byte, 1))
-	require.Equal(t, io.EOF, err)
-	_, err = c.Writev(soon(t), []byte("x"))
-	require.ErrorIs(t, err, syscall.EPIPE)
 }
 
 func TestMemoryWindow(t *testing.T) {
@@ -148,18 +140,6 @@ func TestMemoryBacklog(t *testing.T) {
 	waiting(t, &begun, before+2)
 	require.NoError(t, l.Close())
 	require.ErrorIs(t, returns(t, third), syscall.ECONNREFUSED)
-}
-
-// A write after CloseWrite is refused, as over TCP.
-func TestMemoryWriteBehindCloseWrite(t *testing.T) {
-	c, s := pair(t, NewMemory(), MemoryAddr(""))
-	requireWrites(t, c, "before")
-	require.NoError(t, c.CloseWrite())
-	_, err := c.Writev(soon(t), []byte("behind"))
-	require.ErrorIs(t, err, syscall.EPIPE)
-	all, err := io.ReadAll(NetConn(s))
-	require.NoError(t, err)
-	require.Equal(t, "before", string(all))
 }
 
 // A backlog of 0 is the default one, not none.

@@ -255,9 +255,17 @@ func TestReadPDUReadsAhead(t *testing.T) {
 	_, err = c.Writev(soon(t), all)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { k, err := s.PendingBytes(); return err == nil && k == len(all) }, tooLong, time.Millisecond)
+	left := len(all)
 	for range n {
 		var f framer
-		_, err := s.ReadPDU(soon(t), f.next)
+		_, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
+			k, err := s.PendingBytes()
+			require.NoError(t, err)
+			require.Equal(t, left, k, "pending inside a packet")
+			v, err := f.next()
+			left -= int(length(v))
+			return v, err
+		})
 		require.NoError(t, err)
 		require.Equal(t, "small", string(f.body))
 	}
@@ -300,37 +308,5 @@ func TestReadPDUCancelledLarge(t *testing.T) {
 			}
 			require.NoError(t, returns(t, sent))
 		}
-	})
-}
-
-// A packet cut off by its context is read again from its first byte, by ReadPDU or otherwise.
-func TestReadPDUCancelled(t *testing.T) {
-	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		body := bytes.Repeat([]byte("x"), 3*readAheadMin)
-		all := frames([][]byte{body})
-		for _, cut := range []int{1, 4, 5, readAheadMin, len(all) - 1} {
-			_, err := c.Writev(soon(t), all[:cut])
-			require.NoError(t, err)
-			for range 2 {
-				var f framer
-				n, err := s.ReadPDU(within(t, 5*time.Millisecond), f.next)
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-				require.Zero(t, n)
-			}
-			_, err = c.Writev(soon(t), all[cut:])
-			require.NoError(t, err)
-			var f framer
-			_, err = s.ReadPDU(soon(t), f.next)
-			require.NoError(t, err)
-			require.True(t, bytes.Equal(body, f.body))
-		}
-		_, err := c.Writev(soon(t), all[:10])
-		require.NoError(t, err)
-		var f framer
-		_, err = s.ReadPDU(within(t, 5*time.Millisecond), f.next)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.NoError(t, c.Close())
-		_, err = s.ReadPDU(soon(t), new(framer).next)
-		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	})
 }

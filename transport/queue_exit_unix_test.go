@@ -53,40 +53,6 @@ func TestQueueWriterExits(t *testing.T) {
 	}
 }
 
-// Where the SDK waits, a callback that ends its caller's goroutine breaks its socket as one that
-// panics does.
-func TestExits(t *testing.T) {
-	for callback, tt := range map[string]struct {
-		breaks func(cb *Callbacks[int])
-		call   func(c *Stream) error
-	}{
-		"Read": {func(cb *Callbacks[int]) {
-			cb.Read = func(int, []byte, time.Duration) (int, error) { runtime.Goexit(); return 0, nil }
-		}, func(c *Stream) error { return second(c.Read(soon(t), make([]byte, 1))) }},
-		"Write": {func(cb *Callbacks[int]) {
-			cb.Write = func(int, []byte, time.Duration) (int, error) { runtime.Goexit(); return 0, nil }
-		}, func(c *Stream) error { return second(c.Writev(soon(t), []byte("x"))) }},
-		"CloseWrite": {func(cb *Callbacks[int]) {
-			cb.CloseWrite = func(int) error { runtime.Goexit(); return nil }
-		}, (*Stream).CloseWrite},
-	} {
-		cb := TCPCallbacks()
-		tt.breaks(&cb)
-		c, _ := pairOf(t, cb)
-		requireExit(t, callback, func() error { return tt.call(c) })
-		require.NoError(t, returns(t, aside(c.Close)))
-	}
-
-	cb := TCPCallbacks()
-	cb.Accept = func(int, time.Duration) (int, Addr, error) { runtime.Goexit(); return -1, nil, nil }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(loopback(), 0)
-	require.NoError(t, err)
-	requireExit(t, "Accept", func() error { return second(l.Accept(soon(t))) })
-	require.NoError(t, returns(t, aside(l.Close)))
-}
-
 // The calls that wait behind a Write that ends its goroutine get its error.
 func TestQueueWriterExitsBeforeOthers(t *testing.T) {
 	n := 0

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"weak"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // rests waits until the queue has written what it has, and has no writer.
@@ -113,33 +113,17 @@ func TestBuffersAreLetGo(t *testing.T) {
 		for operation, run := range operations {
 			t.Run(name+operation, func(t *testing.T) {
 				c, s := pair(t, over.tr, over.at)
-				done := lent(size, func(b []byte) { run(t, c, s, b) })
+				done := expect.Lent(size, func(b []byte) { run(t, c, s, b) })
 				other, beside := c.Writev, make([]byte, size)
 				if operation[0] != 'R' {
 					other = s.Readv
 				}
 				_, err := other(soon(t), beside)
 				require.NoError(t, err)
-				requireLetGo(t, returns(t, done))
+				expect.LetGo(t, done)
 			})
 		}
 	}
-}
-
-// lent gives a buffer to an operation on another goroutine, and forgets the buffer.
-func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
-	done := make(chan weak.Pointer[byte], 1)
-	go func() {
-		b := make([]byte, size)
-		operation(b)
-		done <- weak.Make(&b[0])
-	}()
-	return done
-}
-
-func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
-	t.Helper()
-	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
 }
 
 // An idle queue keeps no reference to a batch that was written.

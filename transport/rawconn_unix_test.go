@@ -18,6 +18,7 @@ func TestSyscallConnAfterClose(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
 		requireClosed(t, raw, net.ErrClosed)
+		require.ErrorIs(t, second(c.Descriptor()), net.ErrClosed, name)
 		_, err = c.car.pending()
 		require.ErrorIs(t, err, net.ErrClosed, name)
 	}

@@ -16,56 +16,34 @@ func TestRoundTripAllocations(t *testing.T) {
 	race.Allocates(t)
 	ctx := context.Background()
 	body, got := make([]byte, 64), make([]byte, 64)
-	for _, tt := range []struct {
-		name string
-		trip func(c, s *Stream) error
+	packet := frames([][]byte{body[:60]})
+	f := framer{body: make([]byte, 0, 64)}
+	next := f.next
+	readPDU := func(s *Stream) error { f.calls = 0; return second(s.ReadPDU(ctx, next)) }
+	for name, tt := range map[string]struct {
+		write func(c *Stream, q *postQueue) error
+		read  func(s *Stream) error
 	}{
-		{"Writev and Readv", func(c, s *Stream) error {
-			if _, err := c.Writev(ctx, body); err != nil {
-				return err
-			}
-			_, err := s.Readv(ctx, got)
-			return err
-		}},
-		{"Writev of two and Readv of two", func(c, s *Stream) error {
-			if _, err := c.Writev(ctx, body[:4], body[4:]); err != nil {
-				return err
-			}
-			_, err := s.Readv(ctx, got[:4], got[4:])
-			return err
-		}},
+		"Writev and Readv": {
+			func(c *Stream, _ *postQueue) error { return second(c.Writev(ctx, body)) },
+			func(s *Stream) error { return second(s.Readv(ctx, got)) },
+		},
+		"Writev of two and Readv of two": {
+			func(c *Stream, _ *postQueue) error { return second(c.Writev(ctx, body[:4], body[4:])) },
+			func(s *Stream) error { return second(s.Readv(ctx, got[:4], got[4:])) },
+		},
+		"Writev and ReadPDU": {func(c *Stream, _ *postQueue) error { return second(c.Writev(ctx, packet)) }, readPDU},
+		"Post and ReadPDU":   {func(_ *Stream, q *postQueue) error { return q.Post(ctx, packet[:4], packet[4:], 0) }, readPDU},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			c, s := pair(t, TCP(), loopback())
-			require.Zero(t, testing.AllocsPerRun(500, func() { require.NoError(t, tt.trip(c, s)) }))
+			q := newPostQueue(c, nil)
+			require.Zero(t, testing.AllocsPerRun(500, func() {
+				require.NoError(t, tt.write(c, q))
+				require.NoError(t, tt.read(s))
+			}))
 		})
 	}
-	t.Run("Writev and ReadPDU", func(t *testing.T) {
-		c, s := pair(t, TCP(), loopback())
-		f := framer{body: make([]byte, 0, 64)}
-		next := f.next
-		packet := frames([][]byte{body[:60]})
-		require.Zero(t, testing.AllocsPerRun(500, func() {
-			_, err := c.Writev(ctx, packet)
-			require.NoError(t, err)
-			f.calls = 0
-			_, err = s.ReadPDU(ctx, next)
-			require.NoError(t, err)
-		}))
-	})
-	t.Run("Post and ReadPDU", func(t *testing.T) {
-		c, s := pair(t, TCP(), loopback())
-		q := newPostQueue(c, nil)
-		f := framer{body: make([]byte, 0, 64)}
-		next := f.next
-		packet := frames([][]byte{body[:60]})
-		require.Zero(t, testing.AllocsPerRun(500, func() {
-			require.NoError(t, q.Post(ctx, packet[:4], packet[4:], 0))
-			f.calls = 0
-			_, err := s.ReadPDU(ctx, next)
-			require.NoError(t, err)
-		}))
-	})
 }
 
 // A waiting reader does not allocate either: the SDK parks it with closures made once.

@@ -196,27 +196,6 @@ func TestStreamReadvFills(t *testing.T) {
 	})
 }
 
-func TestStreamTimes(t *testing.T) {
-	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		_, err := s.Readv(within(t, 5*time.Millisecond), make([]byte, 1))
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		var ne net.Error
-		require.ErrorAs(t, err, &ne)
-		require.True(t, ne.Timeout())
-		_, err = s.Readv(NoWait(), make([]byte, 1))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_, err = s.Readv(ctx, make([]byte, 1))
-		require.ErrorIs(t, err, context.Canceled)
-		_, err = c.Writev(ctx, []byte("never sent"))
-		require.ErrorIs(t, err, context.Canceled)
-		_, err = c.Writev(soon(t), []byte("x"))
-		require.NoError(t, err, "nothing was out: the stream goes on")
-		requireReads(t, s, "x")
-	})
-}
-
 func TestStreamBusy(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		b := make([]byte, 4)
@@ -248,30 +227,7 @@ func TestStreamBusy(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, returns(t, write))
 		require.NoError(t, c.Disconnect())
-	})
-}
-
-func TestStreamDisconnect(t *testing.T) {
-	streamPairs(t, func(t *testing.T, c, s *Stream) {
-		requireWrites(t, c, "bye")
-		require.NoError(t, c.Disconnect())
-		_, err := c.Read(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, syscall.ENOTCONN)
-		_, err = c.Readv(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, syscall.ENOTCONN)
-		_, err = c.ReadPDU(soon(t), func() ([][]byte, error) { return nil, nil })
-		require.ErrorIs(t, err, syscall.ENOTCONN)
-		_, err = c.Writev(soon(t), []byte("x"))
-		require.ErrorIs(t, err, syscall.ENOTCONN)
-		_, err = c.PendingBytes()
-		require.ErrorIs(t, err, syscall.ENOTCONN)
-		require.ErrorIs(t, c.CloseWrite(), syscall.ENOTCONN)
-		require.ErrorIs(t, c.Disconnect(), syscall.ENOTCONN)
-		require.NoError(t, c.Close())
-
-		requireReads(t, s, "bye")
-		_, err = s.Readv(soon(t), make([]byte, 1))
-		require.Equal(t, io.EOF, err)
+		require.Equal(t, io.EOF, second(s.Read(soon(t), make([]byte, 1))))
 	})
 }
 
@@ -418,19 +374,6 @@ func TestStreamPreload(t *testing.T) {
 		require.GreaterOrEqual(t, after, before+4)
 		requireReads(t, s, "12345678")
 	})
-}
-
-func TestStreamSyscallConn(t *testing.T) {
-	c, _ := pair(t, TCP(), loopback())
-	raw, err := c.SyscallConn()
-	require.NoError(t, err)
-	called := false
-	require.NoError(t, raw.Control(func(uintptr) { called = true }))
-	require.True(t, called)
-	require.NoError(t, c.Close())
-	require.Error(t, raw.Control(func(uintptr) {}))
-	_, err = c.Descriptor()
-	require.ErrorIs(t, err, net.ErrClosed)
 }
 
 // What is derived from NoWait is a single try as well, until it is cancelled.

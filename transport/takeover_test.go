@@ -142,9 +142,14 @@ func TestUseAfterDisconnect(t *testing.T) {
 		"Unacknowledged":            func(s *Stream) error { return second(s.Unacknowledged()) },
 		"CloseWrite":                (*Stream).CloseWrite,
 		"PauseRead":                 func(s *Stream) error { return s.PauseRead(soon(t)) },
-		"Readv":                     func(s *Stream) error { return second(s.Readv(soon(t), make([]byte, 1))) },
-		"Writev":                    func(s *Stream) error { return second(s.Writev(soon(t), make([]byte, 1))) },
-		"Post":                      func(s *Stream) error { return newPostQueue(s, nil).Post(soon(t), []byte("x"), nil, 0) },
+		"Disconnect":                (*Stream).Disconnect,
+		"Read":                      func(s *Stream) error { return second(s.Read(soon(t), make([]byte, 1))) },
+		"ReadPDU": func(s *Stream) error {
+			return second(s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, nil }))
+		},
+		"Readv":  func(s *Stream) error { return second(s.Readv(soon(t), make([]byte, 1))) },
+		"Writev": func(s *Stream) error { return second(s.Writev(soon(t), make([]byte, 1))) },
+		"Post":   func(s *Stream) error { return newPostQueue(s, nil).Post(soon(t), []byte("x"), nil, 0) },
 	}
 	ends := map[string]func(*Stream) error{
 		"Disconnect": (*Stream).Disconnect,

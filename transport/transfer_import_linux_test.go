@@ -17,35 +17,28 @@ import (
 
 // Streams from Import sleep with one descriptor for all of them, and work.
 func TestImportPreparesSleep(t *testing.T) {
-	for name, over := range map[string]struct {
-		tr Transport
-		at Addr
-	}{
-		"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			requireSpeakOnce(t, over.tr, over.at)
-			var peers, moved []*Stream
-			var dups []int
-			for range 3 {
-				c, s := pair(t, over.tr, over.at)
-				peers, dups = append(peers, c), append(dups, duplicate(t, s))
-				require.NoError(t, s.Release())
-			}
-			before := leak.Descriptors()
-			for _, dup := range dups {
-				s, err := over.tr.Import(dup, nil)
-				require.NoError(t, err)
-				require.Equal(t, 1, opened(t, before))
-				moved = append(moved, s)
-			}
-			for i, s := range moved {
-				requireSpeak(t, peers[i], s)
-				require.NoError(t, s.Close())
-			}
-			require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, tooLong, time.Millisecond)
-		})
-	}
+	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
+		requireSpeakOnce(t, tr, at)
+		var peers, moved []*Stream
+		var dups []int
+		for range 3 {
+			c, s := pair(t, tr, at)
+			peers, dups = append(peers, c), append(dups, duplicate(t, s))
+			require.NoError(t, s.Release())
+		}
+		before := leak.Descriptors()
+		for _, dup := range dups {
+			s, err := tr.Import(dup, nil)
+			require.NoError(t, err)
+			require.Equal(t, 1, opened(t, before))
+			moved = append(moved, s)
+		}
+		for i, s := range moved {
+			requireSpeak(t, peers[i], s)
+			require.NoError(t, s.Close())
+		}
+		require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, tooLong, time.Millisecond)
+	})
 }
 
 // A connection that cannot be imported for lack of descriptors is still there, and can be imported
@@ -72,8 +65,9 @@ func TestImportFailed(t *testing.T) {
 		"Import": func(cb *Callbacks[int]) {
 			cb.Import = func(any, int, []byte) (int, error) { return -1, syscall.EPROTO }
 		},
-		"later": func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, syscall.EPROTO } },
-		"never": func(cb *Callbacks[int]) { cb.Import = nil },
+		"panics": func(cb *Callbacks[int]) { cb.Import = func(any, int, []byte) (int, error) { panic("import") } },
+		"later":  func(cb *Callbacks[int]) { cb.GetFD = func(int) (int, error) { return -1, syscall.EPROTO } },
+		"never":  func(cb *Callbacks[int]) { cb.Import = nil },
 	} {
 		for by, adopt := range map[string]func(Transport, int) error{
 			"Import":         func(tr Transport, fd int) error { _, err := tr.Import(fd, nil); return err },

@@ -4,7 +4,6 @@ package transport
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -68,12 +67,6 @@ func TestUnixKeepPath(t *testing.T) {
 			require.NoFileExists(t, path)
 		}
 	}
-}
-
-// Addresses of package net can be used, too.
-func TestUnixOfPackageNet(t *testing.T) {
-	at := &net.UnixAddr{Name: filepath.Join(sockdir.New(t), "s"), Net: "unix"}
-	pair(t, Unix(), at)
 }
 
 // A path at which there is anything but the socket of a dead process is in use, and stays as it is.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/scarce"
 	"github.com/cnode-go/cnode/transport/internal/await"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
@@ -20,10 +21,7 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	ended, _ := pair(t, TCP(), loopback())
 	requireSpeak(t, c, s)
-	var limit unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
-	defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) }()
+	defer scarce.Descriptors(t, 0)()
 
 	much := make([]byte, 32<<20)
 	q := newPostQueue(c, nil)

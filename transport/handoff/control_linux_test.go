@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
@@ -23,9 +22,7 @@ import (
 func TestEmptyPacket(t *testing.T) {
 	one, other := channels(t)
 	require.NoError(t, one.conn.Send(fdtest.Soon(t), nil))
-	short, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, other.Wait(short), context.DeadlineExceeded)
+	require.ErrorIs(t, other.Wait(fdtest.Briefly(t)), context.DeadlineExceeded)
 	require.NoError(t, one.conn.Send(fdtest.Soon(t), nil))
 	require.NoError(t, one.Close())
 	require.NoError(t, other.Wait(fdtest.Soon(t)))

@@ -1,7 +1,6 @@
 package handoff
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -104,45 +103,5 @@ func TestForeignAncillary(t *testing.T) {
 			_, err = b.Receive(fdtest.Soon(t), make([]byte, 10), nil, 0)
 			require.Error(t, err)
 		})
-	}
-}
-
-// Two control messages with descriptors are as good as one.
-func TestTwoControlMessages(t *testing.T) {
-	fdtest.NoLeak(t)
-	u, v := fdtest.Pair(t, unix.SOCK_STREAM)
-	one, two := fdtest.File(t, "one"), fdtest.File(t, "two")
-	fdtest.SendRaw(t, u, []byte("x"), append(unix.UnixRights(one), unix.UnixRights(two)...))
-	var set FDSet
-	_, err := conn(t, v).Receive(fdtest.Soon(t), make([]byte, 10), &set, 2)
-	require.NoError(t, err)
-	require.Equal(t, 2, set.Len())
-	require.NoError(t, set.Close())
-}
-
-// On a socket with SO_PASSPIDFD each message comes with a descriptor of the sending process, which
-// must not stay open.
-func TestProcessDescriptor(t *testing.T) {
-	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET, unix.SOCK_DGRAM} {
-		a, b := connPair(t, kind)
-		f := fdtest.File(t, "f")
-		require.NoError(t, b.raw.Control(func(fd uintptr) {
-			if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1); err != nil {
-				t.Skipf("SO_PASSPIDFD: %v", err)
-			}
-		}))
-		for _, fds := range [][]int{nil, {f}} {
-			require.NoError(t, a.Send(fdtest.Soon(t), []byte("x"), fds...))
-			next, err := unix.FcntlInt(uintptr(f), unix.F_DUPFD_CLOEXEC, 3)
-			require.NoError(t, err)
-			require.NoError(t, unix.Close(next))
-			var set FDSet
-			_, err = b.Receive(fdtest.Soon(t), make([]byte, 1), &set, 4)
-			if !errors.Is(err, ErrDescriptorsLost) { // there was no room for it beside the others
-				require.ErrorIs(t, err, ErrAncillary)
-			}
-			require.Zero(t, set.Len())
-			require.True(t, fdtest.IsClosed(next))
-		}
 	}
 }

@@ -61,14 +61,3 @@ func TestCloseBesideCalls(t *testing.T) {
 		cancel()
 	}
 }
-
-// An error that the kernel reports only once reaches the caller, even if no call was waiting for
-// it.
-func TestErrorsSaidOnce(t *testing.T) {
-	fdtest.NoLeak(t)
-	a, b := connPair(t, unix.SOCK_STREAM)
-	require.NoError(t, a.Send(context.Background(), []byte("never read")))
-	require.NoError(t, b.Close())
-	_, err := a.Receive(context.Background(), make([]byte, 10), nil, 0)
-	require.ErrorIs(t, err, syscall.ECONNRESET)
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/scarce"
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/test/fdtest"
@@ -21,12 +22,8 @@ import (
 // more is called.
 func withoutNumbers(t testing.TB) (more func()) {
 	t.Helper()
-	var limit unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	more = sync.OnceFunc(func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)) })
+	more = sync.OnceFunc(scarce.Descriptors(t, 1)) // 0 is in use, and poll(2) wants one
 	t.Cleanup(more)
-	// 0 is in use, and poll(2) wants one
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: limit.Max}))
 	return more
 }
 
@@ -38,13 +35,8 @@ func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	full, peer := connPair(t, unix.SOCK_STREAM)
 	much, polls := make([]byte, 8<<20), watched()
 	more := withoutNumbers(t)
-	short := func() context.Context {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-		t.Cleanup(cancel)
-		return ctx
-	}
 
-	_, err := a.Receive(short(), much, nil, 0)
+	_, err := a.Receive(fdtest.Briefly(t), much, nil, 0)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = a.Receive(transport.NoWait(), much, nil, 0)
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)

@@ -202,6 +202,19 @@ func mustNew[C any](cb transport.Callbacks[C]) transport.Transport {
 	return tr
 }
 
+// readGives has a Read without bytes give an error in place of another; nil is the end of the
+// stream.
+func readGives[C any](cb *transport.Callbacks[C], in, out error) {
+	read := cb.Read
+	cb.Read = func(c C, p []byte, tmo time.Duration) (int, error) {
+		n, err := read(c, p, tmo)
+		if n == 0 && errors.Is(err, in) {
+			err = out
+		}
+		return n, err
+	}
+}
+
 // sometimes is true once in every n calls.
 func sometimes(n int64) func() bool {
 	var calls atomic.Int64

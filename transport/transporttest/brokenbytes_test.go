@@ -17,14 +17,7 @@ import (
 func byteMutants() []mutant {
 	return []mutant{
 		{"Read says end of stream when it would have to wait", "WaitsForBytes", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if errors.Is(err, unix.EAGAIN) {
-					return 0, nil
-				}
-				return n, err
-			}
+			readGives(cb, unix.EAGAIN, nil)
 		})},
 		{"Read says end of stream after some bytes", "Contents", ofTCP(func(_ *mess, cb *tcp) {
 			read, early := cb.Read, sometimes(100)

@@ -16,25 +16,9 @@ import (
 // endMutants break the end of a connection or the hooks, do not return, or leak.
 func endMutants() []mutant {
 	return []mutant{
-		{"Read never says end of stream", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if n == 0 && err == nil {
-					return 0, unix.EAGAIN
-				}
-				return n, err
-			}
-		})},
+		{"Read never says end of stream", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) { readGives(cb, nil, unix.EAGAIN) })},
 		{"Read says reset at the end of the stream", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if n == 0 && err == nil {
-					return 0, unix.ECONNRESET
-				}
-				return n, err
-			}
+			readGives(cb, nil, unix.ECONNRESET)
 		})},
 		{"Close throws away what was written", "EndOfStream", ofTCP(func(_ *mess, cb *tcp) {
 			closing := cb.Close
@@ -70,14 +54,7 @@ func endMutants() []mutant {
 			}
 		})},
 		{"Read says end of stream of a reset", "Reset", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if errors.Is(err, unix.ECONNRESET) {
-					return 0, nil
-				}
-				return n, err
-			}
+			readGives(cb, unix.ECONNRESET, nil)
 		})},
 		{"a waiting Read says end of stream of a reset", "Reset", ofTCP(func(_ *mess, cb *tcp) {
 			read := cb.Read

@@ -1,20 +1,17 @@
 package tsocket
 
 import (
-	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
-	"weak"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/race"
 
@@ -69,38 +66,6 @@ func requireSends(t testing.TB, d *Datagram, text string, to transport.Addr) {
 	require.Equal(t, len(text), n)
 }
 
-func TestDatagramExchange(t *testing.T) {
-	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
-		require.Nil(t, open.RemoteAddr())
-		require.Equal(t, open.LocalAddr(), connected.RemoteAddr())
-		for range 3 {
-			requireSends(t, connected, "question", nil)
-			requireSends(t, connected, "and more", open.LocalAddr())
-			requireReceives(t, open, "question", connected.LocalAddr())
-			requireReceives(t, open, "and more", connected.LocalAddr())
-			requireSends(t, open, "answer", connected.LocalAddr())
-			requireReceives(t, connected, "answer", open.LocalAddr())
-		}
-	})
-}
-
-// A datagram is what was sent in one call: no two become one, none becomes two.
-func TestDatagramBoundaries(t *testing.T) {
-	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
-		for _, size := range []int{1, 2, 1000, 1472, 9000, 60_000} {
-			sent := bytes.Repeat([]byte{byte(size)}, size)
-			n, err := connected.SendTo(soon(t), sent, nil)
-			require.NoError(t, err)
-			require.Equal(t, size, n)
-			got := bytes.Repeat([]byte{0xa5}, 65_000)
-			n, _, err = open.RecvFrom(soon(t), got)
-			require.NoError(t, err)
-			require.Equal(t, sent, got[:n])
-			require.Equal(t, len(got)-n, bytes.Count(got[n:], []byte{0xa5}), "beyond the datagram")
-		}
-	})
-}
-
 func TestDatagramTooLongForTheBuffer(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
 		requireSends(t, connected, "longer than the buffer", nil)
@@ -149,79 +114,6 @@ func TestDatagramArguments(t *testing.T) {
 		require.Equal(t, 4, refused)
 		_, _, err = open.RecvFrom(transport.NoWait(), make([]byte, 1))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded, "nothing has been sent")
-	})
-}
-
-func TestDatagramTime(t *testing.T) {
-	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
-		p := make([]byte, 10)
-		for range 2 {
-			_, _, err := open.RecvFrom(transport.NoWait(), p)
-			requireTimeout(t, err)
-		}
-		_, _, err := open.RecvFrom(within(t, 5*time.Millisecond), p)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		ctx, cancel := context.WithCancel(context.Background())
-		received := outstanding(t, open, ctx)
-		cancel()
-		require.ErrorIs(t, returns(t, received), context.Canceled)
-		_, _, err = open.RecvFrom(ctx, p)
-		require.ErrorIs(t, err, context.Canceled, "a context that has ended")
-		_, err = connected.SendTo(ctx, []byte("never"), nil)
-		require.ErrorIs(t, err, context.Canceled)
-		_, err = open.SendTo(ctx, []byte("never"), connected.LocalAddr())
-		require.ErrorIs(t, err, context.Canceled)
-
-		n, err := connected.SendTo(transport.NoWait(), []byte("at once"), nil)
-		require.NoError(t, err)
-		require.Equal(t, 7, n)
-		n, _, err = open.RecvFrom(soon(t), p)
-		require.NoError(t, err)
-		require.Equal(t, "at once", string(p[:n]))
-	})
-}
-
-// outstanding starts a receive and returns once the receive has claimed its direction.
-func outstanding(t testing.TB, d *Datagram, ctx context.Context) <-chan error {
-	t.Helper()
-	done := aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
-	require.Eventually(t, d.receiving.Load, tooLong, time.Millisecond)
-	return done
-}
-
-func TestDatagramBusy(t *testing.T) {
-	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
-		first := outstanding(t, open, context.Background())
-		_, _, err := open.RecvFrom(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, transport.ErrBusy)
-		require.ErrorIs(t, open.Disconnect(), transport.ErrBusy)
-		requireSends(t, open, "the other direction is free", connected.LocalAddr())
-		requireSends(t, connected, "x", nil)
-		require.NoError(t, returns(t, first), "the first one goes on")
-		require.NoError(t, open.Disconnect())
-	})
-}
-
-func TestDatagramEnds(t *testing.T) {
-	p := []byte("x")
-	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
-		require.NoError(t, connected.Disconnect())
-		_, _, err := connected.RecvFrom(soon(t), p)
-		require.ErrorIs(t, err, syscall.ENOTCONN)
-		_, err = connected.SendTo(soon(t), p, nil)
-		require.ErrorIs(t, err, syscall.ENOTCONN)
-		require.ErrorIs(t, connected.Disconnect(), syscall.ENOTCONN)
-		require.NoError(t, connected.Close())
-
-		waits := outstanding(t, open, context.Background())
-		require.NoError(t, open.Close())
-		require.ErrorIs(t, returns(t, waits), net.ErrClosed)
-		require.NoError(t, open.Close())
-		_, _, err = open.RecvFrom(transport.NoWait(), p)
-		require.ErrorIs(t, err, net.ErrClosed)
-		_, err = open.SendTo(transport.NoWait(), p, connected.LocalAddr())
-		require.ErrorIs(t, err, net.ErrClosed)
-		require.ErrorIs(t, open.Disconnect(), net.ErrClosed)
 	})
 }
 
@@ -421,25 +313,9 @@ func TestDatagramEmptyOnesEndWithContext(t *testing.T) {
 // An operation does not keep the buffer that it was given.
 func TestDatagramBuffersAreLetGo(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
-	requireLetGo(t, returns(t, lent(1000, func(b []byte) { _, err := connected.SendTo(soon(t), b, nil); require.NoError(t, err) })))
-	requireLetGo(t, returns(t, lent(1000, func(b []byte) {
+	expect.LetGo(t, expect.Lent(1000, func(b []byte) { require.NoError(t, second(connected.SendTo(soon(t), b, nil))) }))
+	expect.LetGo(t, expect.Lent(1000, func(b []byte) {
 		_, _, err := open.RecvFrom(soon(t), b)
 		require.NoError(t, err)
-	})))
-}
-
-// lent gives a buffer to an operation on another goroutine, and forgets the buffer.
-func lent(size int, operation func(b []byte)) <-chan weak.Pointer[byte] {
-	done := make(chan weak.Pointer[byte], 1)
-	go func() {
-		b := make([]byte, size)
-		operation(b)
-		done <- weak.Make(&b[0])
-	}()
-	return done
-}
-
-func requireLetGo(t testing.TB, b weak.Pointer[byte]) {
-	t.Helper()
-	require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
+	}))
 }

@@ -306,25 +306,3 @@ func TestUnixgramPaths(t *testing.T) {
 		require.ErrorIs(t, err, syscall.EINVAL)
 	}
 }
-
-// An unnamed socket can send, but nothing can be sent to it.
-func TestUnixgramUnnamed(t *testing.T) {
-	open, _ := unixgrams(t)
-	unnamed, err := OpenUnixgram(nil, open.LocalAddr())
-	require.NoError(t, err)
-	defer unnamed.Close()
-	require.Equal(t, transport.UnixAddr(""), unnamed.LocalAddr())
-	requireSends(t, unnamed, "guess who", nil)
-	requireReceives(t, open, "guess who", transport.UnixAddr(""))
-	requireSends(t, unnamed, "once more", open.LocalAddr())
-	requireReceives(t, open, "once more", transport.UnixAddr(""))
-	if sys.AbstractNames {
-		named, err := OpenUnixgram(transport.UnixAddr("@datagram-"+filepath.Base(sockdir.New(t))), nil)
-		require.NoError(t, err)
-		defer named.Close()
-		requireSends(t, named, "abstract", open.LocalAddr())
-		requireReceives(t, open, "abstract", named.LocalAddr())
-		requireSends(t, open, "answer", named.LocalAddr())
-		requireReceives(t, named, "answer", open.LocalAddr())
-	}
-}

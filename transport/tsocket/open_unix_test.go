@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
@@ -65,41 +63,6 @@ func TestOpenNamesTheAddress(t *testing.T) {
 		_, err := tt.open()
 		require.Error(t, err)
 		require.Equal(t, 1, strings.Count(err.Error(), tt.about.String()), "%v is about %v", err, tt.about)
-	}
-}
-
-// lowVar makes this test's binary a process whose standard input is closed.
-const lowVar = "CNODE_TEST_LOW"
-
-// No socket takes the place of a standard stream that the program has closed. A process of its own
-// closes one.
-func TestSocketsLeaveStandardStreams(t *testing.T) {
-	if os.Getenv(lowVar) == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
-		cmd.Env = append(os.Environ(), lowVar+"=1")
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		return
-	}
-	const low = 0
-	saved, err := sys.Dup(low)
-	require.NoError(t, err)
-	require.NoError(t, unix.Close(low))
-	defer func() {
-		require.NoError(t, unix.Dup2(saved, low))
-		require.NoError(t, unix.Close(saved))
-	}()
-	path := transport.UnixAddr(filepath.Join(sockdir.New(t), "s"))
-	for _, open := range []func() (*Datagram, error){
-		func() (*Datagram, error) { return OpenUDP(loopback(), nil) },
-		func() (*Datagram, error) { return OpenUnixgram(path, nil) },
-	} {
-		d, err := open()
-		require.NoError(t, err)
-		defer d.Close()
-		raw, err := d.SyscallConn()
-		require.NoError(t, err)
-		require.NoError(t, raw.Control(func(fd uintptr) { require.Greater(t, int(fd), 2) }))
 	}
 }
 

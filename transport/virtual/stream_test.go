@@ -6,15 +6,15 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
-	"weak"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -128,21 +128,17 @@ func TestBuffersAreLetGo(t *testing.T) {
 			t.Run(name+operation, func(t *testing.T) {
 				c, s := pair(t, transport.TCP(), loopback())
 				c, s = open(t)(over(c)), open(t)(over(s))
-				done := make(chan weak.Pointer[byte], 1)
-				go func() {
-					b := make([]byte, size)
+				done := expect.Lent(size, func(b []byte) {
 					if err := run(t, c, s, b); err != nil {
 						t.Error(err)
 					}
-					done <- weak.Make(&b[0])
-				}()
+				})
 				other, beside := c.Writev, make([]byte, size)
 				if operation[0] != 'R' {
 					other = s.Readv
 				}
 				require.NoError(t, second(other(soon(t), beside)))
-				b := returns(t, done)
-				require.Eventually(t, func() bool { runtime.GC(); return b.Value() == nil }, tooLong, time.Millisecond)
+				expect.LetGo(t, done)
 			})
 		}
 	}
@@ -236,42 +232,6 @@ func TestFaultStreamRefuses(t *testing.T) {
 	_ = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultAccepted, Conn: 1}}}))
 }
 
-func TestLimitStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
-		c = open(t)(LimitStream(c, LimitOptions{Write: 1000, Burst: 100, Shared: true}))
-		require.InDelta(t, 5, transferred(t, c, s, 5100).Seconds(), 0.1)
-		s = open(t)(LimitStream(s, LimitOptions{Read: 100, Burst: 100}))
-		time.Sleep(time.Hour)
-		require.InDelta(t, 5, transferred(t, c, s, 600).Seconds(), 0.1)
-		require.InDelta(t, 0, transferred(t, s, c, 6000).Seconds(), 0.01)
-	})
-}
-
-// A single stream is traced as the streams of a Transport are: from its SYN if it is new.
-func TestTraceStream(t *testing.T) {
-	var file, log bytes.Buffer
-	capture := NewCapture(&file)
-	c, s := pair(t, transport.TCP(), loopback())
-	debug := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	c = open(t)(TraceStream(c, TraceOptions{Capture: capture, Log: debug}))
-	requireWrites(t, c, "question")
-	_, err := s.Readv(soon(t), make([]byte, 8))
-	require.NoError(t, err)
-	requireWrites(t, s, "answer")
-	_, err = c.Readv(soon(t), make([]byte, 6))
-	require.NoError(t, err)
-	require.NoError(t, c.Close())
-	require.NoError(t, capture.Close())
-	all := talks(t, dissect(t, file.Bytes()))
-	require.Len(t, all, 1)
-	require.Equal(t, []string{"S", "SA", "A"}, all[0].flags[:3])
-	require.Equal(t, "question", string(all[0].bytes[all[0].caller]))
-	require.Contains(t, log.String(), `msg=connected conn=1`)
-	require.Contains(t, log.String(), `msg=sent conn=1 bytes=8`)
-	require.Contains(t, log.String(), `msg=received conn=1 bytes=6`)
-}
-
 // A wrapper is around what an imported listener accepts, too.
 func TestMovedListenerKeepsWrapper(t *testing.T) {
 	l, err := transport.TCP().Listen(loopback(), 0)
@@ -282,10 +242,12 @@ func TestMovedListenerKeepsWrapper(t *testing.T) {
 	require.NoError(t, err)
 	defer moved.Close()
 	require.NoError(t, l.Release())
-	c, s := acceptOne(t, moved, func() (*transport.Stream, error) { return transport.TCP().Connect(soon(t), moved.Addr()) })
-	require.NoError(t, c.Close())
-	require.NoError(t, s.Close())
+	c, _ := acceptOne(t, moved, func() (*transport.Stream, error) { return transport.TCP().Connect(soon(t), moved.Addr()) })
 	require.Contains(t, out.String(), "msg=accepted")
+
+	conn := duplicateOf(t, c)
+	require.ErrorIs(t, second(Limit(transport.TCP(), LimitOptions{}).ImportListener(conn)), syscall.EINVAL)
+	require.NoError(t, os.NewFile(uintptr(conn), "").Close(), "what is no listener is still ours")
 }
 
 // duplicateOf is the descriptor that another process would have been given.

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -219,28 +218,6 @@ func TestPairsAreStreams(t *testing.T) {
 			require.NoError(t, there.Close())
 		})
 	}
-}
-
-// A process that is started with an end of a pair finds it in blocking mode.
-func TestInheritedPairBlocks(t *testing.T) {
-	fdtest.NoLeak(t)
-	ours, theirs, err := SocketPair()
-	require.NoError(t, err)
-	cmd := exec.Command("/bin/sh", "-c", "echo ready >&3; read line <&3 && echo \"$line\" >&3")
-	cmd.ExtraFiles = []*os.File{theirs}
-	require.NoError(t, cmd.Start())
-	require.NoError(t, theirs.Close())
-	c, err := handoff.FileConn(ours)
-	require.NoError(t, err)
-	_, err = io.ReadFull(c, make([]byte, len("ready\n")))
-	require.NoError(t, err)
-	_, err = c.Write([]byte("hello\n"))
-	require.NoError(t, err)
-	got, err := io.ReadAll(c)
-	require.NoError(t, err)
-	require.Equal(t, "hello\n", string(got))
-	require.NoError(t, cmd.Wait())
-	require.NoError(t, c.Close())
 }
 
 // requireBlocking requires the mode of a descriptor.
@@ -614,6 +591,8 @@ func TestPacketBeyondLimit(t *testing.T) {
 	require.ErrorIs(t, m.Send(fdtest.Soon(t), make([]byte, 64<<20), nil), syscall.EMSGSIZE)
 	for _, c := range []Options{{MaxMessage: -1}, {Timeout: -1}} {
 		_, err := NewConn(a, &c)
+		require.ErrorIs(t, err, syscall.EINVAL)
+		_, _, err = Pair(&c)
 		require.ErrorIs(t, err, syscall.EINVAL)
 	}
 }

@@ -14,27 +14,11 @@ import (
 // A message with an open file.
 func ExampleConn() {
 	ctx := context.Background()
-	one, other, err := beam.SocketPair()
-	if err != nil {
-		log.Fatal(err)
-	}
-	a, err := handoff.FileConn(one)
-	if err != nil {
-		log.Fatal(err)
-	}
-	b, err := handoff.FileConn(other)
-	if err != nil {
-		log.Fatal(err)
-	}
-	from, err := beam.NewConn(a, nil)
+	from, to, err := beam.Pair(nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer from.Close()
-	to, err := beam.NewConn(b, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
 	defer to.Close()
 
 	r, w, err := os.Pipe()

@@ -268,20 +268,3 @@ func TestServerPeer(t *testing.T) {
 	require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 	require.Equal(t, []handoff.Cred{self, self}, asked)
 }
-
-func TestAbstractName(t *testing.T) {
-	fdtest.NoLeak(t)
-	ctx := fdtest.Soon(t)
-	name := "@" + filepath.Base(t.TempDir()) + t.Name()
-	server, err := NewServer(name, nil)
-	require.NoError(t, err)
-	client, err := NewClient(server.Addr())
-	require.NoError(t, err)
-	require.NoError(t, client.Send(ctx, 1))
-	fds, from, err := server.Receive(ctx, nil)
-	require.NoError(t, err)
-	require.NoError(t, fds.Close())
-	require.Regexp(t, "^unix:@[0-9a-f]{5}$", from.String())
-	require.NoError(t, client.Close())
-	require.NoError(t, server.Close())
-}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/scarce"
 )
 
 // What ends a wait ends a lookAgain at once, too.
@@ -42,12 +43,10 @@ func TestSleepsOnceThereIsADescriptor(t *testing.T) {
 		defer w.mu.Unlock()
 		return w.reader.raw != nil
 	}
-	var limit unix.Rlimit
-	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+	enough := scarce.Descriptors(t, 0)
 	came := aside(func() error { _, err := y.read(context.Background()); return err })
 	looks := assert.Eventually(t, func() bool { return y.reads.Load() > 4 }, tooLong, time.Millisecond)
-	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	enough()
 	require.True(t, looks)
 	require.Eventually(t, sleeps, tooLong, time.Millisecond)
 	_, err := y.peer.Writev(soon(t), []byte("x"))
