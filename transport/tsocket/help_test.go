@@ -2,6 +2,8 @@ package tsocket
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"net/netip"
 	"os"
 	"testing"
@@ -61,4 +63,92 @@ func wildcard(t testing.TB, family string) transport.Addr {
 	a, err := transport.ParseInet(family, "", 0)
 	require.NoError(t, err)
 	return a
+}
+
+// pair connects two streams over tr.
+func pair(t testing.TB, tr transport.Transport, at transport.Addr) (client, server *transport.Stream) {
+	t.Helper()
+	l, err := tr.Listen(at, 0)
+	require.NoError(t, err)
+	defer l.Close()
+	return acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
+}
+
+// acceptOne connects with connect and accepts at l.
+func acceptOne(t testing.TB, l *transport.Listener, connect func() (*transport.Stream, error)) (client, server *transport.Stream) {
+	t.Helper()
+	connected := make(chan error, 1)
+	go func() {
+		var err error
+		client, err = connect()
+		connected <- err
+	}()
+	server, err := l.Accept(soon(t))
+	require.NoError(t, returns(t, connected))
+	require.NoError(t, err)
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+// requireSpeak sends a few bytes each way.
+func requireSpeak(t testing.TB, a, b *transport.Stream) {
+	t.Helper()
+	for _, way := range [][2]*transport.Stream{{a, b}, {b, a}} {
+		_, err := way[0].Writev(soon(t), []byte("words"))
+		require.NoError(t, err)
+		requireReads(t, way[1], "words")
+	}
+}
+
+func requireWrites(t testing.TB, s *transport.Stream, text string) {
+	t.Helper()
+	_, err := s.Writev(soon(t), []byte(text))
+	require.NoError(t, err)
+}
+
+func requireReads(t testing.TB, s *transport.Stream, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	_, err := s.Readv(soon(t), got)
+	require.NoError(t, err)
+	require.Equal(t, want, string(got))
+}
+
+// A framer reads a packet with a length of four bytes before it.
+type framer struct {
+	header [4]byte
+	body   []byte
+	calls  int
+}
+
+func (f *framer) next() ([][]byte, error) {
+	f.calls++
+	switch f.calls {
+	case 1:
+		return [][]byte{f.header[:]}, nil
+	case 2:
+		size := binary.BigEndian.Uint32(f.header[:])
+		if size > 1<<20 {
+			return nil, errors.New("too long")
+		}
+		f.body = make([]byte, size)
+		return [][]byte{f.body}, nil
+	}
+	return nil, nil
+}
+
+func frames(bodies ...string) (b []byte) {
+	for _, p := range bodies {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+		b = append(b, p...)
+	}
+	return b
+}
+
+// outstanding starts a receive and returns once the receive has claimed its direction.
+func outstanding(t testing.TB, d *Datagram, ctx context.Context) <-chan error {
+	t.Helper()
+	done := aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
+	require.Eventually(t, d.receiving.Load, tooLong, time.Millisecond)
+	return done
 }

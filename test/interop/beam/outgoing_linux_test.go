@@ -125,7 +125,8 @@ func TestOutgoingRefused(t *testing.T) {
 		// the name of an address in vain is paused: who asks while it is, is told
 		require.Equal(t, `<<"two">>`, w.Do(t, fmt.Sprintf(`Until = fun(Again) ->
 			{error, {unreachable, _}} = cnode_sessions:connect(server, "two", "%s", #{tell => self()}),
-			receive {cnode_sessions, Name, {redial, Ms, Why}} when Ms < 200, size(Why) > 0 -> Name after 0 -> Again(Again) end end, Until(Until)`, nobody)))
+			receive {cnode_sessions, Name, {redial, Ms, Why}} when Ms < 200, size(Why) > 0 -> Name after 0 -> Again(Again) end end,
+			Until(Until)`, nobody)))
 		other := h.dialler("socket", addr)
 		require.Equal(t, "{taken,true}", asks(other, "one", addr, "#{}"))
 		// a worker that waits gets it when the other one is gone

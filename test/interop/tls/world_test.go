@@ -41,8 +41,8 @@ var versions = []version{
 	{"TLS 1.3", "{versions,['tlsv1.3']}", tls.VersionTLS13},
 }
 
-// refusals are the versions in which one side refuses the other: by day the newer one, since package
-// tlstransport tests both.
+// refusals are the versions in which one side refuses the other: by day the newer one, since
+// package tlstransport tests both.
 func refusals() []version {
 	if testing.Short() {
 		return versions[1:]

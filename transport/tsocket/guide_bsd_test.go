@@ -1,0 +1,198 @@
+//go:build unix
+
+package tsocket
+
+import (
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/port"
+	"github.com/cnode-go/cnode/internal/test/sockdir"
+	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/transport/internal/await"
+	"github.com/cnode-go/cnode/transport/internal/sys"
+)
+
+// The rules of the tsocket guide, in our words and with our names, a line each, under the heading
+// of the section that states them: a test for each section, and two for the section about addresses
+// and sockets.
+
+func TestGuideBSDAddresses(t *testing.T) {
+	guideSection(t, "BSD sockets: ipv4, ipv6 and unix", []guideRule{
+		{"the family is ipv4, ipv6 or ip, which finds out", func(t *testing.T) {
+			for _, tt := range [][3]string{{"ipv4", "127.0.0.1", "127.0.0.1:7"}, {"ipv6", "::1", "[::1]:7"},
+				{"ip", "127.0.0.1", "127.0.0.1:7"}, {"ip", "::1", "[::1]:7"}} {
+				a, err := transport.ParseInet(tt[0], tt[1], 7)
+				require.NoError(t, err)
+				require.Equal(t, tt[2], a.String())
+			}
+		}},
+		{"any other family is an error", func(t *testing.T) {
+			for _, family := range []string{"", "inet", "unix", "ipv5"} {
+				require.ErrorIs(t, second(transport.ParseInet(family, "127.0.0.1", 7)), syscall.EAFNOSUPPORT)
+			}
+		}},
+		{"an address text must be one of the family; names are not allowed", func(t *testing.T) {
+			for _, tt := range [][2]string{{"ipv4", "::1"}, {"ipv6", "127.0.0.1"}, {"ip", "localhost"}, {"ipv4", "localhost"}} {
+				_, err := transport.ParseInet(tt[0], tt[1], 7)
+				require.ErrorIs(t, err, syscall.EINVAL)
+			}
+		}},
+		{"no address text is the wildcard", func(t *testing.T) {
+			for family, want := range map[string]string{"ipv4": "0.0.0.0:7", "ipv6": "[::]:7", "ip": "[::]:7"} {
+				a, err := transport.ParseInet(family, "", 7)
+				require.NoError(t, err)
+				require.Equal(t, want, a.String())
+			}
+		}},
+		{"the address text of what is not inet is EINVAL", func(t *testing.T) {
+			require.ErrorIs(t, second(transport.Host(transport.UnixAddr("/x"))),
+				syscall.EINVAL)
+		}},
+		{"an inet address has a port; that of another kind is EINVAL and 0", func(t *testing.T) {
+			port, err := transport.Port(transport.FromAddrPort(netip.MustParseAddrPort("[::1]:7")))
+			require.NoError(t, err)
+			require.EqualValues(t, 7, port)
+			port, err = transport.Port(transport.UnixAddr("/x"))
+			require.ErrorIs(t, err, syscall.EINVAL)
+			require.Zero(t, port)
+		}},
+		{"a port can be set; on what is not inet it is EINVAL", func(t *testing.T) {
+			a, err := transport.WithPort(loopback(), 7)
+			require.NoError(t, err)
+			require.Equal(t, "127.0.0.1:7", a.String())
+			require.ErrorIs(t, second(transport.WithPort(transport.UnixAddr("/x"), 7)), syscall.EINVAL)
+		}},
+		{"a path may be empty", func(t *testing.T) {
+			a, err := transport.FromUnixPath("")
+			require.NoError(t, err)
+			require.Equal(t, transport.UnixAddr(""), a)
+		}},
+		{"a path longer than the kernel's limit is ENAMETOOLONG", func(t *testing.T) {
+			require.NoError(t, second(transport.FromUnixPath(strings.Repeat("p", sys.MaxUnixPath))))
+			require.ErrorIs(t, second(transport.FromUnixPath(strings.Repeat("p", sys.MaxUnixPath+1))), syscall.ENAMETOOLONG)
+		}},
+		{"the path of what is no UNIX address is EINVAL", func(t *testing.T) {
+			require.ErrorIs(t, second(transport.UnixPath(loopback())),
+				syscall.EINVAL)
+		}},
+	})
+}
+
+func TestGuideBSDSockets(t *testing.T) {
+	guideSection(t, "BSD sockets: ipv4, ipv6 and unix", []guideRule{
+		{"a UDP socket's addresses are inet ones, the remote one may be missing", func(t *testing.T) {
+			require.ErrorIs(t, second(OpenUDP(transport.UnixAddr("/x"), nil)), syscall.EINVAL)
+			require.ErrorIs(t, second(OpenUDP(loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
+			d, err := OpenUDP(loopback(), nil)
+			require.NoError(t, err)
+			defer d.Close()
+			require.Nil(t, d.RemoteAddr())
+			require.ErrorIs(t, second(OpenUDP(d.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
+		}},
+		{"a UNIX datagram socket's addresses are UNIX ones, the remote one may be missing", func(t *testing.T) {
+			require.ErrorIs(t, second(OpenUnixgram(loopback(), nil)), syscall.EINVAL)
+			require.ErrorIs(t, second(OpenUnixgram(nil, loopback())), syscall.EINVAL)
+			open, connected := unixgrams(t)
+			require.Nil(t, open.RemoteAddr())
+			require.NotNil(t, connected.RemoteAddr())
+			require.ErrorIs(t, second(OpenUnixgram(open.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
+		}},
+		{"a TCP connection's addresses are inet ones", func(t *testing.T) {
+			require.ErrorIs(t, second(transport.ConnectTCP(soon(t), transport.UnixAddr("/x"), loopback())), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.ConnectTCP(soon(t), loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
+		}},
+		{"a TCP connection goes from the local address, and is ready when connecting ends", func(t *testing.T) {
+			l, err := transport.ListenTCP(loopback(), 0)
+			require.NoError(t, err)
+			defer l.Close()
+			local, err := transport.ParseAddr(port.Vacant(t))
+			require.NoError(t, err)
+			c, s := acceptOne(t, l, func() (*transport.Stream, error) { return transport.ConnectTCP(soon(t), local, l.Addr()) })
+			require.Equal(t, local, c.LocalAddr())
+			require.Equal(t, local, s.RemoteAddr())
+			requireSpeak(t, c, s)
+		}},
+		{"or it failed", func(t *testing.T) {
+			nobody, err := transport.ParseAddr(port.Vacant(t))
+			require.NoError(t, err)
+			require.Error(t, second(transport.ConnectTCP(soon(t), nil, nobody)))
+		}},
+		{"a UNIX connection's addresses are UNIX ones", func(t *testing.T) {
+			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
+		}},
+		{"a UNIX connection goes from the local address, and is ready when connecting ends", func(t *testing.T) {
+			dir := sockdir.New(t)
+			l, err := transport.ListenUnix(transport.UnixAddr(filepath.Join(dir, "a")), 0)
+			require.NoError(t, err)
+			defer l.Close()
+			local := transport.UnixAddr(filepath.Join(dir, "b"))
+			c, s := acceptOne(t, l, func() (*transport.Stream, error) { return transport.ConnectUnix(soon(t), local, l.Addr()) })
+			require.Equal(t, local, c.LocalAddr())
+			require.Equal(t, local, s.RemoteAddr())
+			requireSpeak(t, c, s)
+		}},
+		{"or it failed, too", func(t *testing.T) {
+			nobody := transport.UnixAddr(filepath.Join(sockdir.New(t), "a"))
+			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
+		}},
+		{"a socket pair is connected", func(t *testing.T) {
+			if !await.CanWait {
+				t.Skip("no socket pairs here")
+			}
+			a, b, err := transport.UnixPair()
+			require.NoError(t, err)
+			defer a.Close()
+			defer b.Close()
+			requireSpeak(t, a, b)
+		}},
+		{"a sockaddr is of inet, inet6 or unix, and no other family", func(t *testing.T) {
+			for _, a := range []transport.Addr{loopback(), transport.FromAddrPort(netip.MustParseAddrPort("[::1]:7")), transport.UnixAddr("/x")} {
+				b, err := transport.AppendSockaddr(nil, a)
+				require.NoError(t, err)
+				again, err := transport.ParseSockaddr(b)
+				require.NoError(t, err)
+				require.Equal(t, a, again)
+				if _, err := transport.UnixPath(a); err != nil {
+					require.ErrorIs(t, second(transport.ParseSockaddr(b[:len(b)-1])), syscall.EINVAL)
+				}
+			}
+			require.ErrorIs(t, second(transport.ParseSockaddr(nil)), syscall.EINVAL)
+			require.ErrorIs(t, second(transport.ParseSockaddr(otherFamily())), syscall.EAFNOSUPPORT)
+			require.ErrorIs(t, second(transport.AppendSockaddr(nil, transport.MemoryAddr("x"))), syscall.EAFNOSUPPORT)
+		}},
+		{"an existing descriptor becomes a stream, or an error", func(t *testing.T) {
+			fds, err := sys.SocketPair(syscall.SOCK_STREAM)
+			require.NoError(t, err)
+			var ends [2]*transport.Stream
+			for i, fd := range fds {
+				ends[i], err = transport.AdoptStream(fd)
+				require.NoError(t, err)
+				defer ends[i].Close()
+			}
+			requireSpeak(t, ends[0], ends[1])
+			require.Error(t, second(transport.AdoptStream(-1)))
+			require.Error(t, second(transport.AdoptListener(-1)))
+			require.Error(t, second(AdoptDatagram(-1)))
+		}},
+	})
+}
+
+// otherFamily is the sockaddr of a family that is neither an inet one nor UNIX.
+func otherFamily() []byte {
+	b, _ := transport.AppendSockaddr(nil, loopback())
+	family := b[:2]
+	if sys.SockaddrHasLen {
+		family = b[1:2]
+	}
+	for i := range family {
+		family[i] = 99
+	}
+	return b
+}
