@@ -9,13 +9,6 @@ import (
 	"github.com/cnode-go/cnode/transport"
 )
 
-type named struct {
-	transport.Transport
-	name string
-}
-
-func (n named) Name() string { return n.name }
-
 // A plug-in of somebody else's may speak over sockets of another type (ListenSequentialPacket= of
 // systemd.socket(5)).
 func TestActivateFitsPackets(t *testing.T) {
@@ -28,7 +21,7 @@ func TestActivateFitsPackets(t *testing.T) {
 	}
 	packets, datagrams := socket(syscall.SOCK_SEQPACKET), socket(syscall.SOCK_DGRAM)
 	require.NoError(t, syscall.Listen(packets, 1))
-	theirs := Endpoint{Transport: named{transport.Unix(), "packets"}}
+	theirs := Endpoint{Transport: renamed{transport.Unix(), "packets"}}
 	require.NoError(t, fits(packets, theirs))
 	require.ErrorContains(t, fits(packets, Endpoint{Transport: transport.Unix()}), "not one of streams")
 	require.ErrorContains(t, fits(datagrams, theirs), "not one of streams")

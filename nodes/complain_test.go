@@ -330,18 +330,6 @@ func TestWaitsForDescriptorsAreBounded(t *testing.T) {
 	})
 }
 
-// Why a connection's receiving has failed is in the log.
-func TestReceivingFailedIsLogged(t *testing.T) {
-	w := newWorld(t, "memory")
-	log := new(record)
-	b := w.started("bob", func(cfg *Config) { cfg.MaxFrame, cfg.Logger = 1000, slog.New(slog.NewTextHandler(log, nil)) })
-	p := w.peer(b.Listeners()[0], role("wire@test"))
-	c := w.conn(b, "wire@test")
-	require.NoError(t, p.Write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
-	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
-	require.Len(t, log.Lines("level=WARN", "receiving failed", "peer=wire@test", "Config.MaxFrame is 1000"), 1)
-}
-
 // A peer that ends the connection while something is on its way has done nothing wrong.
 func TestEndWithSomethingUnread(t *testing.T) {
 	w := newWorld(t, "tcp")

@@ -26,13 +26,7 @@ func TestCookies(t *testing.T) {
 
 	for _, to := range []*Node{bob, carol} {
 		for _, side := range [][2]*Node{{alice, to}, {to, alice}} {
-			c, err := side[0].Connect(w.ctx(), side[1].Name())
-			require.NoError(t, err, "%s to %s", side[0].Name(), side[1].Name())
-			var other *Conn // the other node may not have put it on its table yet
-			require.Eventually(t, func() bool { other = side[1].Conn(side[0].Name()); return other != nil }, tooLong, tick)
-			require.NoError(t, c.Close())
-			ended(t, other)
-			arrives(t, other.l.Left(), "the end")
+			require.NoError(t, w.meet(side[0], side[1]), "%s to %s", side[0].Name(), side[1].Name())
 		}
 	}
 	// the peer's name is not known beforehand
@@ -46,26 +40,27 @@ func TestCookies(t *testing.T) {
 	require.ErrorContains(t, err, "wrong cookie")
 }
 
+// meet connects two nodes, and parts them again.
+func (w *world) meet(a, b *Node) error {
+	w.t.Helper()
+	c, err := a.Connect(w.ctx(), b.Name())
+	if err != nil {
+		return err
+	}
+	other := w.conn(b, a.Name()) // which may not have put it on its table yet
+	require.NoError(w.t, c.Close())
+	ended(w.t, other)
+	arrives(w.t, other.l.Left(), "the end")
+	return nil
+}
+
 // A cookie that is changed is valid from the next handshake on.
 func TestSetCookie(t *testing.T) {
 	w := newWorld(t, "memory")
 	alice, bob := w.started("alice"), w.started("bob")
-	meet := func(a, b *Node) error {
-		c, err := a.Connect(w.ctx(), b.Name())
-		if err != nil {
-			return err
-		}
-		var other *Conn
-		require.Eventually(t, func() bool { other = b.Conn(a.Name()); return other != nil }, tooLong, tick)
-		require.NoError(t, c.Err(), "setting a cookie ends no connection")
-		require.NoError(t, c.Close())
-		ended(t, other)
-		arrives(t, other.l.Left(), "the end")
-		return nil
-	}
 	both := func(ok bool) {
 		t.Helper()
-		for _, err := range []error{meet(alice, bob), meet(bob, alice)} {
+		for _, err := range []error{w.meet(alice, bob), w.meet(bob, alice)} {
 			if ok {
 				require.NoError(t, err)
 			} else {

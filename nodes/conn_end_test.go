@@ -53,8 +53,7 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 	for range 50 {
 		box := trapping(t, b)
 		p := w.peer(b.Listeners()[0], role("wire@test"))
-		var c *Conn
-		require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
+		c := w.conn(b, "wire@test")
 		go func() {
 			for i := range 20 {
 				from := ei.Pid{Node: "wire@test", ID: uint32(i + 1), Creation: 77}
@@ -169,11 +168,7 @@ func TestEndReasons(t *testing.T) {
 		"closed there": {func(p *wire, _ *Conn) { p.Close() }, io.EOF},
 		"in a frame":   {func(p *wire, _ *Conn) { p.Write([]byte{0, 0, 0, 9, 'p'}); p.Close() }, io.ErrUnexpectedEOF},
 		"in a length":  {func(p *wire, _ *Conn) { p.Write([]byte{0, 0}); p.Close() }, io.ErrUnexpectedEOF},
-		"node closed":  {func(_ *wire, c *Conn) { c.Node().Close() }, ErrClosed},
 	} {
-		if name == "node closed" {
-			continue
-		}
 		p, c := w.joined(l, role("wire@test"))
 		received := async(func() (*Message, error) { return c.Receive(w.ctx()) })
 		tt.end(p, c)

@@ -231,27 +231,6 @@ func TestUpgradeUnaccepted(t *testing.T) {
 	require.Error(t, err, "each was returned once")
 }
 
-// A connection that no Accept has returned ends with its listener, unless the upper level serves
-// it.
-func TestCloseListenerEndsUnaccepted(t *testing.T) {
-	for _, started := range []bool{false, true} {
-		w := newWorld(t, "tcp")
-		n, l := w.listening("bob")
-		n.started.Store(started)
-		_, err := l.Accept(transport.NoWait())
-		require.Error(t, err)
-		connect(t, w.node("alice"), "bob@test")
-		require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.up) == 1 }, tooLong, tick)
-		c := n.Conn("alice@test")
-		require.NoError(t, l.Close())
-		if started {
-			require.NoError(t, c.Err())
-		} else {
-			require.ErrorIs(t, ended(t, c), ErrClosed)
-		}
-	}
-}
-
 // A node that is not yet restored accepts nothing, even if it is asked to: what has come belongs to
 // whoever owns the node in the end.
 func TestUpgradeAcceptBeforeStart(t *testing.T) {
