@@ -13,8 +13,7 @@ import (
 // systemd.socket(5)).
 func TestActivateFitsPackets(t *testing.T) {
 	socket := func(kind int) int {
-		fd, err := syscall.Socket(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)
-		require.NoError(t, err)
+		fd := of(syscall.Socket(syscall.AF_UNIX, kind|syscall.SOCK_CLOEXEC, 0)).must(t)
 		t.Cleanup(func() { syscall.Close(fd) })
 		require.NoError(t, syscall.Bind(fd, &syscall.SockaddrUnix{}))
 		return fd

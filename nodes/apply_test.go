@@ -74,8 +74,7 @@ func TestDeepApply(t *testing.T) {
 		inner := encode(t, tt.inner)
 		args := append(append(bytes.Repeat(apply, depth), inner...), bytes.Repeat([]byte{byte(ei.TagNilExt)}, depth)...)
 		call := newRexCall(w.ctx(), n.Name(), "erlang", "apply", ei.Raw(args))
-		got, err := termOf(n.callTo(w.ctx(), bonds.Target{Node: n.Name(), Name: "rex"}, call))
-		require.NoError(t, err)
+		got := of(termOf(n.callTo(w.ctx(), bonds.Target{Node: n.Name(), Name: "rex"}, call))).must(t)
 		if got.String() != tt.want {
 			require.Equal(t, "{badrpc,{'EXIT',"+tt.want+"}}", got.String())
 		}

@@ -294,8 +294,7 @@ func TestCallEndsWithUndecodableReason(t *testing.T) {
 		require.Equal(t, dist.OpMonitorP, monitor.Op, name)
 		p.Next() // the request
 		down := &dist.Control{Op: dist.OpPayloadMonitorPExit, From: monitor.To, To: monitor.From, Ref: monitor.Ref}
-		f, err := protocol.AppendFrame(nil, down, reason)
-		require.NoError(t, err)
+		f := of(protocol.AppendFrame(nil, down, reason)).must(t)
 		require.NoError(t, p.Write(f))
 		var exit *ExitError
 		require.ErrorAs(t, arrives(t, called, "the end of the call").err, &exit, name)

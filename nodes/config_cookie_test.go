@@ -30,10 +30,9 @@ func TestCookies(t *testing.T) {
 		}
 	}
 	// the peer's name is not known beforehand
-	c, err := alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "")
-	require.NoError(t, err)
+	c := of(alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "")).must(t)
 	require.Equal(t, "bob@test", c.Name())
-	_, err = carol.Connect(w.ctx(), "bob@test")
+	_, err := carol.Connect(w.ctx(), "bob@test")
 	require.ErrorContains(t, err, "wrong cookie")
 	require.ErrorIs(t, err, dist.ErrNoProof)
 	_, err = bob.Connect(w.ctx(), "carol@test")
@@ -98,8 +97,7 @@ func TestNewRefusesBadCookies(t *testing.T) {
 // A cookie that Erlang most likely has in other bytes causes a warning.
 func TestCookieThatErlangHasNot(t *testing.T) {
 	log := new(record)
-	n, err := New(Config{Name: "a@test", Cookie: "s\u00e9cret", Logger: slog.New(slog.NewTextHandler(log, nil))})
-	require.NoError(t, err)
+	n := of(New(Config{Name: "a@test", Cookie: "s\u00e9cret", Logger: slog.New(slog.NewTextHandler(log, nil))})).must(t)
 	require.Len(t, log.Lines("level=WARN", "Latin-1"), 1)
 	require.NoError(t, n.SetCookie("", strings.Repeat("x", ei.MaxAtomChars+1)))
 	require.Len(t, log.Lines("level=WARN", "than an atom"), 1)

@@ -47,8 +47,7 @@ func TestConnExchange(t *testing.T) {
 			require.NoError(t, ca.ReceiveInto(ctx, m))
 			require.Equal(t, to, m.ToName)
 			c := ei.NewCursor(m.Payload)
-			v, err := c.Int()
-			require.NoError(t, err)
+			v := of(c.Int()).must(t)
 			require.EqualValues(t, 7+i, v)
 		}
 
@@ -144,8 +143,7 @@ func TestSendUnencodable(t *testing.T) {
 	require.Error(t, ca.Send(w.ctx(), ei.Pid{}, 1), "a pid of nobody")
 	require.ErrorIs(t, ca.SendRaw(w.ctx(), cb.Self(), nil), dist.ErrFrame)
 	require.ErrorIs(t, ca.SendNameRaw(w.ctx(), "x", ei.Raw{}), dist.ErrFrame)
-	marshalled, err := ei.Marshal(7)
-	require.NoError(t, err)
+	marshalled := of(ei.Marshal(7)).must(t)
 	require.ErrorIs(t, ca.SendRaw(w.ctx(), cb.Self(), marshalled), dist.ErrFrame, "two version bytes")
 	require.ErrorIs(t, ca.SendNameRaw(w.ctx(), "x", marshalled), dist.ErrFrame)
 	require.ErrorIs(t, ca.Send(w.ctx(), cb.Self(), ei.Raw(marshalled)), ei.ErrTag)

@@ -119,8 +119,7 @@ func TestTickIsAnsweredAtOnce(t *testing.T) {
 			time.Sleep(time.Second)
 			began := time.Now()
 			require.NoError(t, p.tick())
-			body, err := p.ReadFrame(w.ctx())
-			require.NoError(t, err)
+			body := of(p.ReadFrame(w.ctx())).must(t)
 			require.Empty(t, body)
 			require.Equal(t, began, time.Now())
 		}
@@ -373,10 +372,9 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
-				b := w.started("bob", func(cfg *Config) { cfg.Visible = tt.visible })
+				b, p := w.met("bob", func(cfg *Config) { cfg.Visible = tt.visible })
 				box := box(t, b)
 				require.NoError(t, b.Register(t.Context(), "x", box))
-				p := w.peer(b.Listeners()[0], role("wire@test"))
 				begin := time.Now()
 				var ticks []time.Duration
 				p.listen(func(body []byte, at time.Duration) {

@@ -58,15 +58,12 @@ func TestConnectErrors(t *testing.T) {
 		require.ErrorIs(t, connect("moved@test"), dist.ErrWrongPeer)
 		require.NoError(t, connect("bob@test"))
 		there := a.Conn("bob@test")
-		again, err := a.Connect(w.ctx(), "bob@test")
-		require.NoError(t, err)
+		again := of(a.Connect(w.ctx(), "bob@test")).must(t)
 		require.Same(t, there, again)
-		again, err = a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")
-		require.NoError(t, err)
+		again = of(a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "bob@test")).must(t)
 		require.Same(t, there, again, "wherever it is")
 		require.Len(t, a.Peers(), 1)
-		c, err := a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "other@test")
-		require.NoError(t, err)
+		c := of(a.ConnectAddr(w.ctx(), other.Listeners()[0].Addr(), "other@test")).must(t)
 		require.Equal(t, "other@test", c.Name())
 		require.NoError(t, a.Close())
 		require.ErrorIs(t, connect("bob@test"), ErrClosed)
@@ -81,16 +78,14 @@ func TestConnectAddr(t *testing.T) {
 	a := w.node("alice")
 	b := w.started("bob")
 	at := b.Listeners()[0].Addr()
-	c, err := a.ConnectAddr(w.ctx(), at, "")
-	require.NoError(t, err)
+	c := of(a.ConnectAddr(w.ctx(), at, "")).must(t)
 	require.Equal(t, "bob@test", c.Name())
 
 	// A second connection must not end the first, once both sides have that one.
 	require.Eventually(t, func() bool { return b.Conn("alice@test") != nil }, tooLong, tick)
-	_, err = a.ConnectAddr(w.ctx(), at, "")
+	_, err := a.ConnectAddr(w.ctx(), at, "")
 	require.Error(t, err)
-	again, err := a.ConnectAddr(w.ctx(), at, "bob@test")
-	require.NoError(t, err)
+	again := of(a.ConnectAddr(w.ctx(), at, "bob@test")).must(t)
 	require.Same(t, c, again)
 	require.NoError(t, c.Err())
 	_, err = c.RPC(w.ctx(), "m", "f")
@@ -111,15 +106,13 @@ func TestConnectHostPort(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.node("alice"), w.started("bob")
 	b.Expose("m", "args", func(_ context.Context, args []ei.Term) (any, error) { return ei.List(args), nil })
-	at, err := transport.AddrPort(b.Listeners()[0].Addr())
-	require.NoError(t, err)
-	_, err = a.ConnectHostPort(w.ctx(), "no such host.invalid", at.Port(), "")
+	at := of(transport.AddrPort(b.Listeners()[0].Addr())).must(t)
+	_, err := a.ConnectHostPort(w.ctx(), "no such host.invalid", at.Port(), "")
 	require.ErrorIs(t, err, ErrUnknownHost)
 	require.ErrorContains(t, err, "no such host.invalid:")
 	_, err = a.ConnectHostPort(w.ctx(), at.Addr().String(), at.Port(), "carol@test")
 	require.Error(t, err)
-	c, err := a.ConnectHostPort(w.ctx(), at.Addr().String(), at.Port(), "bob@test")
-	require.NoError(t, err)
+	c := of(a.ConnectHostPort(w.ctx(), at.Addr().String(), at.Port(), "bob@test")).must(t)
 	require.Equal(t, "bob@test", c.Name())
 
 	require.Equal(t, ei.List{ei.Int(1), ei.Atom("a")}, of(c.RPC(w.ctx(), "m", "args", 1, ei.Atom("a"))).must(t))
@@ -348,8 +341,7 @@ func TestAcceptCancelled(t *testing.T) {
 	// A connection that came up while no Accept was in progress is not lost.
 	a := w.node("alice")
 	ca := connect(t, a, "bob@test")
-	cb, err := l.Accept(w.ctx())
-	require.NoError(t, err)
+	cb := of(l.Accept(w.ctx())).must(t)
 	require.NoError(t, ca.SendName(w.ctx(), "x", 1))
 	receive(t, cb)
 
@@ -360,7 +352,7 @@ func TestAcceptCancelled(t *testing.T) {
 	require.NoError(t, cb.Err(), "connections stay")
 	require.Empty(t, b.Listeners())
 
-	_, err = b.Listen(ctx, b.cfg.Listen)
+	_, err := b.Listen(ctx, b.cfg.Listen)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, b.Close())
 	_, err = b.Listen(w.ctx(), w.addr("bob@test"))
@@ -388,8 +380,7 @@ func TestOnDemandOutlivesCaller(t *testing.T) {
 
 // Once all that needed a connection have left, at most the attempt in progress goes on.
 func TestOnDemandForNobody(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := of(net.Listen("tcp", "127.0.0.1:0")).must(t)
 	var accepted atomic.Int64
 	var served sync.WaitGroup
 	t.Cleanup(func() { l.Close(); served.Wait() })
@@ -404,8 +395,7 @@ func TestOnDemandForNobody(t *testing.T) {
 			served.Go(func() { <-left; c.Close() }) // each attempt fails
 		}
 	})
-	at, err := transport.ParseAddr(l.Addr().String())
-	require.NoError(t, err)
+	at := of(transport.ParseAddr(l.Addr().String())).must(t)
 	n, err := New(Config{Name: "alice@127.0.0.1", Cookie: "secret", Resolver: Static{"bob@127.0.0.1": {Addr: at}}})
 	require.NoError(t, err)
 	t.Cleanup(func() { n.Close() })

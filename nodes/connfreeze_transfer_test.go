@@ -193,14 +193,13 @@ func (l *load) move(t *testing.T, w *world) {
 	for i := range l.senders {
 		in[i], out[i] = newNumbers(-1), newNumbers(-1)
 	}
-	sink := func(of []*numbers) Handler {
+	sink := func(to []*numbers) Handler {
 		return func(_ *Mailbox, m *Message) {
 			c := ei.NewCursor(m.Payload)
 			_, err := c.Tuple()
 			require.NoError(t, err)
-			sender, err := c.Int()
-			require.NoError(t, err)
-			of[sender].take(&Message{Payload: m.Payload[c.Offset():]})
+			sender := of(c.Int()).must(t)
+			to[sender].take(&Message{Payload: m.Payload[c.Offset():]})
 			m.Release()
 		}
 	}
@@ -491,10 +490,8 @@ func TestMoveMonitorOfName(t *testing.T) {
 	}
 	serve(t, r.n[0], "only_here", Server{})
 	b := box(t, peer)
-	ref, err := b.MonitorName(w.ctx(), "mover@test", "srv")
-	require.NoError(t, err)
-	lost, err := b.MonitorName(w.ctx(), "mover@test", "only_here")
-	require.NoError(t, err)
+	ref := of(b.MonitorName(w.ctx(), "mover@test", "srv")).must(t)
+	lost := of(b.MonitorName(w.ctx(), "mover@test", "only_here")).must(t)
 	v := of(b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("before"))).must(t)
 	require.Equal(t, ei.Atom("before"), v)
 	r.move()

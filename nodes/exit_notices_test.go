@@ -147,8 +147,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 		}, ei.List{})
 		ctl, _ := good.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
-		pid, err := ctl.Result.Decode()
-		require.NoError(t, err)
+		pid := of(ctl.Result.Decode()).must(t)
 		require.True(t, n.procs.local(pid.(ei.Pid)).linked(deaf.Self))
 		close(proceed)
 		began := time.Now()
@@ -307,12 +306,10 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 				c, b := n.Conn("deaf@test"), box(t, n)
 				began := time.Now()
 				for range many {
-					ref, err := n.NewRef()
-					require.NoError(t, err)
+					ref := of(n.NewRef()).must(t)
 					end := func() { b.Demonitor(context.Background(), ref) }
 					if ofCalls {
-						b, err = n.newPrivate(c, ei.Ref{})
-						require.NoError(t, err)
+						b = of(n.newPrivate(c, ei.Ref{})).must(t)
 						end = func() { b.leave(c) }
 					}
 					b.mu.Lock()

@@ -19,8 +19,7 @@ func channelPair(t testing.TB) (one, other *handoff.Channel) {
 	one, file, err := handoff.ChannelPair()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = one.Close() })
-	other, err = handoff.FileChannel(file)
-	require.NoError(t, err)
+	other = of(handoff.FileChannel(file)).must(t)
 	return one, other
 }
 

@@ -134,9 +134,8 @@ func (p *wire) down(ref ei.Ref) ei.Term {
 // erpc:call: a spawned process whose exit reason is the result.
 func TestErpcCall(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	exposeAll(n)
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	options := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("error_only")}, ei.Atom("monitor")}
 	res := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9, 9, 9}}
 	call := func(function string, args ei.Term) ei.Term {
@@ -163,7 +162,7 @@ func TestErpcCall(t *testing.T) {
 
 func TestSpawn(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	exposeAll(n)
 	started, cancelled := make(chan ei.Term, 10), make(chan struct{}, 10)
 	n.Expose("m", "wait", func(ctx context.Context, args []ei.Term) (any, error) {
@@ -172,7 +171,6 @@ func TestSpawn(t *testing.T) {
 		cancelled <- struct{}{}
 		return nil, ctx.Err()
 	})
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	reply := func(ref ei.Ref, flags uint64) ei.Pid {
 		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
@@ -272,10 +270,9 @@ func TestSpawn(t *testing.T) {
 // erpc:cast and rpc:cast send nothing to the caller.
 func TestCastsAreNotAnswered(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	ran := make(chan ei.Term, 10)
 	n.Expose("m", "run", func(_ context.Context, args []ei.Term) (any, error) { ran <- args[0]; return nil, nil })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.request(1, "erpc", "execute_cast", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Atom("m"), ei.Atom("run"),
 		ei.List{ei.Int(1000)})
 	require.Equal(t, ei.Int(1000), arrives(t, ran, "the cast"))
@@ -291,10 +288,9 @@ func TestCastsAreNotAnswered(t *testing.T) {
 // A process that is killed before its turn does not run, and its monitor fires at once.
 func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
 	running, release := make(chan ei.Term, 10), make(chan struct{})
 	n.Expose("m", "wait", func(_ context.Context, args []ei.Term) (any, error) { running <- args[0]; <-release; return 1, nil })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.request(1, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(1))
 	require.Equal(t, ei.Int(1), arrives(t, running, "the first"))
 	ref := p.request(2, "m", "wait", ei.List{ei.Atom("monitor")}, ei.Int(2))
@@ -312,14 +308,13 @@ func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 // runs.
 func TestWaitingCallsAreNotDecoded(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
 	running, release := make(chan struct{}, 10), make(chan struct{})
 	n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) {
 		running <- struct{}{}
 		<-release
 		return nil, nil
 	})
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	quiet := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
 	p.request(0, "m", "wait", quiet)
 	arrives(t, running, "the first call")

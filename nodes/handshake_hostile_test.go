@@ -177,8 +177,7 @@ func TestCrowdOverAllListeners(t *testing.T) {
 func TestHostileFrames(t *testing.T) {
 	send := frame(t, dist.Control{Op: dist.OpRegSend, From: ei.Pid{Node: "wire@test", ID: 1, Creation: 77}, ToName: "box"}, ei.Atom("x"))[4:]
 	control := func(terms ...ei.Term) []byte {
-		raw, err := ei.AppendTerm([]byte{'p', 131}, ei.Tuple(terms))
-		require.NoError(t, err)
+		raw := of(ei.AppendTerm([]byte{'p', 131}, ei.Tuple(terms))).must(t)
 		return raw
 	}
 	pid := ei.Pid{Node: "wire@test", ID: 1, Creation: 77}
@@ -242,13 +241,11 @@ func (w *world) beset(upper bool, peer protocol.Self) (b *Node, p *wire, c *Conn
 
 // A control message that is not known yet is skipped.
 func TestUnknownControlMessage(t *testing.T) {
-	unknown, err := ei.AppendTerm([]byte{'p', 131}, ei.Tuple{ei.Int(99), ei.Atom("new"), ei.Map{}})
-	require.NoError(t, err)
+	unknown := of(ei.AppendTerm([]byte{'p', 131}, ei.Tuple{ei.Int(99), ei.Atom("new"), ei.Map{}})).must(t)
 	w := newWorld(t, "tcp")
-	b := w.started("bob")
+	b, p := w.met("bob")
 	there := box(t, b)
 	require.NoError(t, b.Register(t.Context(), "there", there))
-	p := w.peer(b.Listeners()[0], role("wire@test"))
 	for _, f := range [][]byte{unknown, append(unknown[:len(unknown):len(unknown)], 131, 97, 1), unknown} {
 		require.NoError(t, p.Write(framed(f)))
 	}
@@ -259,7 +256,7 @@ func TestUnknownControlMessage(t *testing.T) {
 	q, c := w.joined(l, role("wire@test"))
 	require.NoError(t, q.Write(framed(unknown)))
 	q.Say("x", ei.Atom("known"))
-	_, err = c.Receive(w.ctx())
+	_, err := c.Receive(w.ctx())
 	require.ErrorIs(t, err, dist.ErrUnknownOp)
 	var e *dist.ControlError
 	require.ErrorAs(t, err, &e)
@@ -284,10 +281,9 @@ func TestUnknownControlMessage(t *testing.T) {
 // A payload that cannot be decoded is an error only for the receiver that decodes it.
 func TestMalformedPayload(t *testing.T) {
 	w := newWorld(t, "tcp")
-	b := w.started("bob")
+	b, p := w.met("bob")
 	there := box(t, b)
 	require.NoError(t, b.Register(t.Context(), "there", there))
-	p := w.peer(b.Listeners()[0], role("wire@test"))
 	payloads := []ei.Raw{
 		{0}, {255}, {104, 255}, {108, 255, 255, 255, 255}, {109, 255, 255, 255, 255, 1}, {116, 0, 0, 0, 9}, {80, 1, 2, 3, 4},
 		bytes.Repeat([]byte{104, 1}, 50_000), {118, 0, 2, 0xff, 0xff}, {70, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0}, {131, 97, 1},
@@ -372,10 +368,9 @@ func TestHugeFrames(t *testing.T) {
 	}
 
 	log := new(record)
-	b := w.started("carol", func(cfg *Config) { cfg.MaxFrame, cfg.Logger = 1000, slog.New(slog.NewTextHandler(log, nil)) })
+	b, p := w.met("carol", func(cfg *Config) { cfg.MaxFrame, cfg.Logger = 1000, slog.New(slog.NewTextHandler(log, nil)) })
 	there := box(t, b)
 	require.NoError(t, b.Register(t.Context(), "there", there))
-	p := w.peer(b.Listeners()[0], role("wire@test"))
 	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 900))
 	f = append(f, make([]byte, 1004-len(f))...)
 	// a frame of exactly the limit, though with surplus bytes behind the term

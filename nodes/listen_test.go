@@ -66,10 +66,9 @@ func TestListenAfterClose(t *testing.T) {
 	a, l := w.listening("alice")
 	at := l.Addr()
 	require.NoError(t, a.Close())
-	other, err := w.tr.Listen(at, 0)
-	require.NoError(t, err)
+	other := of(w.tr.Listen(at, 0)).must(t)
 	defer other.Close()
-	_, err = a.Listen(w.ctx(), at)
+	_, err := a.Listen(w.ctx(), at)
 	require.ErrorIs(t, err, ErrClosed)
 }
 
