@@ -30,10 +30,8 @@ func TestEndpointIsAt(t *testing.T) {
 		{"unix:/a", "unix:/b", false},
 		{"unix:/a", "127.0.0.1:4370", false},
 	} {
-		asked, err := transport.ParseAddr(tt.asked)
-		require.NoError(t, err)
-		has, err := transport.ParseAddr(tt.has)
-		require.NoError(t, err)
+		asked := of(transport.ParseAddr(tt.asked)).must(t)
+		has := of(transport.ParseAddr(tt.has)).must(t)
 		require.Equal(t, tt.want, Endpoint{Addr: asked}.IsAt(has), "%v", tt)
 		require.True(t, Endpoint{}.IsAt(has))
 		require.False(t, Endpoint{Addr: asked}.IsAt(nil))

@@ -22,13 +22,10 @@ const activatedVariable = "CNODE_TEST_ACTIVATED"
 // one for the shell that has started the process: then the log says why.
 func TestActivateInSocketDir(t *testing.T) {
 	dir := SocketDir(sockdir.New(t))
-	at, err := dir.Addr("up@host")
-	require.NoError(t, err)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: at.String()[len("unix:"):], Net: "unix"})
-	require.NoError(t, err)
+	at := of(dir.Addr("up@host")).must(t)
+	l := of(net.ListenUnix("unix", &net.UnixAddr{Name: at.String()[len("unix:"):], Net: "unix"})).must(t)
 	l.SetUnlinkOnClose(false)
-	f, err := l.File()
-	require.NoError(t, err)
+	f := of(l.File()).must(t)
 	require.NoError(t, l.Close())
 	defer f.Close()
 	for _, script := range []string{
@@ -58,8 +55,7 @@ func TestActivatedSide(t *testing.T) {
 		return
 	}
 	require.Empty(t, log.Lines())
-	n, err := New(cfg)
-	require.NoError(t, err)
+	n := of(New(cfg)).must(t)
 	defer n.Close()
 	require.NoError(t, n.Start(context.Background()))
 	require.Equal(t, "unix:"+dir+"/up@host", n.Listeners()[0].Addr().String())

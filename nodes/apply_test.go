@@ -17,54 +17,36 @@ func TestApply(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice")
 	exposeAll(n)
-	atom := func(name string) ei.Term { return ei.Atom(name) }
-	fun := func(name string, arity uint8) ei.Term {
-		return ei.Export{Module: "m", Function: ei.Atom(name), Arity: arity}
+	apply := func(args ei.List) string {
+		result, raise := n.funcs.apply(w.ctx(), MayCall, "erlang", "apply", args, nil)
+		if raise != nil {
+			return ei.Tuple{ei.Atom(raise.Class), raise.Reason, raise.Stack}.String()
+		}
+		return decode(t, result).String()
+	}
+	for _, tt := range []struct{ args, want string }{ // the result, or class, reason and stack
+		{`[m,echo,[1]]`, `[1]`},
+		{`[m,echo,"ab"]`, `[97,98]`},
+		{`[fun m:echo/0,[]]`, `[]`},
+		{`[fun m:echo/2,[1,2]]`, `[1,2]`},
+		{`[erlang,apply,[fun m:echo/1,[1]]]`, `[1]`},
+		{`[fun erlang:apply/3,[m,echo,[]]]`, `[]`},
+		{`[fun m:throw/0,[]]`, `{throw,{bad,1},[{m,throw,0,[]}]}`},
+		{`[fun m:missing/1,[1]]`, `{error,undef,[{m,missing,[1],[]}]}`},
+		{`[fun m:echo/1,[]]`, `{error,{badarity,{fun m:echo/1,[]}},[{erlang,apply,[fun m:echo/1,[]],[]}]}`},
+		{`[m,[]]`, `{error,{badfun,m},[{erlang,apply,[m,[]],[]}]}`},
+		{`[m,echo,1]`, `{error,badarg,[{erlang,apply,[m,echo,1],[]}]}`},
+		{`[fun m:echo/1,[a|1]]`, `{error,badarg,[{erlang,apply,[fun m:echo/1,[a|1]],[]}]}`},
+		{`[1,echo,[]]`, `{error,badarg,[{erlang,apply,[1,echo,[]],[]}]}`},
+		{`[m,1,[]]`, `{error,badarg,[{erlang,apply,[m,1,[]],[]}]}`},
+		{`[m]`, `{error,undef,[{erlang,apply,[m],[]}]}`},
+	} {
+		require.Equal(t, tt.want, apply(parse(t, tt.args).(ei.List)), tt.args)
 	}
 	closure := ei.Fun{Module: "shell", Pid: ei.Pid{Node: "wire@test", ID: 1, Creation: 7}}
-	none := ei.List{}
-	apply := func(args ...ei.Term) []ei.Term { return args }
-	undef := func(frame ...ei.Term) *Raise { return &Raise{ClassError, ei.Atom("undef"), ei.List{ei.Tuple(frame)}} }
-	applied := func(reason ei.Term, args ...ei.Term) *Raise {
-		return &Raise{ClassError, reason, ei.List{ei.Tuple{ei.Atom("erlang"), ei.Atom("apply"), ei.List(args), none}}}
-	}
-	for _, tt := range []struct {
-		args   []ei.Term
-		result string
-		raise  *Raise
-	}{
-		{apply(atom("m"), atom("echo"), ei.List{ei.Int(1)}), "[1]", nil},
-		{apply(atom("m"), atom("echo"), ei.String("\x01\x02")), "[1,2]", nil},
-		{apply(fun("echo", 0), none), "[]", nil},
-		{apply(fun("echo", 2), ei.List{ei.Int(1), ei.Int(2)}), "[1,2]", nil},
-		{apply(atom("erlang"), atom("apply"), ei.List{fun("echo", 1), ei.List{ei.Int(1)}}), "[1]", nil},
-		{apply(ei.Export{Module: "erlang", Function: "apply", Arity: 3}, ei.List{atom("m"), atom("echo"), none}), "[]", nil},
-		{apply(fun("throw", 0), none), "", &Raise{ClassThrow, bad, ei.List{ei.Tuple{atom("m"), atom("throw"), ei.Int(0), none}}}},
-		{apply(fun("missing", 1), ei.List{ei.Int(1)}), "", undef(atom("m"), atom("missing"), ei.List{ei.Int(1)}, none)},
-		{apply(fun("echo", 1), none), "", applied(ei.Tuple{ei.Atom("badarity"), ei.Tuple{fun("echo", 1), none}}, fun("echo", 1), none)},
-		{apply(closure, ei.List{ei.Int(1)}), "", undef(closure, ei.List{ei.Int(1)}, none)},
-		{apply(atom("m"), none), "", applied(ei.Tuple{ei.Atom("badfun"), ei.Atom("m")}, atom("m"), none)},
-		{apply(atom("m"), atom("echo"), ei.Int(1)), "", applied(ei.Atom("badarg"), atom("m"), atom("echo"), ei.Int(1))},
-		{
-			apply(fun("echo", 1), ei.ImproperList{Elems: none, Tail: ei.Int(1)}), "",
-			applied(ei.Atom("badarg"), fun("echo", 1), ei.ImproperList{Elems: none, Tail: ei.Int(1)}),
-		},
-		{apply(ei.Int(1), atom("echo"), none), "", applied(ei.Atom("badarg"), ei.Int(1), atom("echo"), none)},
-		{apply(atom("m"), ei.Int(1), none), "", applied(ei.Atom("badarg"), atom("m"), ei.Int(1), none)},
-		{apply(atom("m")), "", undef(atom("erlang"), atom("apply"), ei.List{atom("m")}, none)},
-	} {
-		result, raise := n.funcs.apply(w.ctx(), MayCall, "erlang", "apply", tt.args, nil)
-		require.Equal(t, tt.raise, raise, "%v", tt.args)
-		if raise == nil {
-			got, err := result.Decode()
-			require.NoError(t, err)
-			require.Equal(t, tt.result, got.String(), "%v", tt.args)
-		}
-	}
+	require.Equal(t, "{error,undef,[{"+closure.String()+",[1],[]}]}", apply(ei.List{closure, ei.List{ei.Int(1)}}))
 	n.Expose("erlang", "apply", func(context.Context, []ei.Term) (any, error) { return ei.Atom("mine"), nil })
-	result, raise := n.funcs.apply(w.ctx(), MayCall, "erlang", "apply", apply(fun("echo", 0), none), nil)
-	require.Nil(t, raise)
-	require.Equal(t, ei.Raw("w\x04mine"), result)
+	require.Equal(t, "mine", apply(parse(t, `[fun m:echo/0,[]]`).(ei.List)))
 }
 
 // What a call takes does not grow with the square of the depth of its applies.
@@ -92,8 +74,7 @@ func TestDeepApply(t *testing.T) {
 		inner := encode(t, tt.inner)
 		args := append(append(bytes.Repeat(apply, depth), inner...), bytes.Repeat([]byte{byte(ei.TagNilExt)}, depth)...)
 		call := newRexCall(w.ctx(), n.Name(), "erlang", "apply", ei.Raw(args))
-		got, err := termOf(n.callTo(w.ctx(), bonds.Target{Node: n.Name(), Name: "rex"}, call))
-		require.NoError(t, err)
+		got := of(termOf(n.callTo(w.ctx(), bonds.Target{Node: n.Name(), Name: "rex"}, call))).must(t)
 		if got.String() != tt.want {
 			require.Equal(t, "{badrpc,{'EXIT',"+tt.want+"}}", got.String())
 		}

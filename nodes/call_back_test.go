@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -24,7 +25,7 @@ import (
 // team starts nodes that find each other; edit may be nil.
 func team(t *testing.T, names []string, edit func(cfg *nodes.Config)) (all []*nodes.Node) {
 	t.Helper()
-	table := &addresses{of: map[string]transport.Addr{}}
+	table := nodes.Static{}
 	for _, name := range names {
 		cfg := nodes.Config{Name: name, Cookie: "secret", Resolver: table,
 			Listen: transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))}
@@ -35,32 +36,10 @@ func team(t *testing.T, names []string, edit func(cfg *nodes.Config)) (all []*no
 		require.NoError(t, err)
 		t.Cleanup(func() { n.Close() })
 		require.NoError(t, n.Start(t.Context()))
-		table.put(name, n.Listeners()[0].Addr())
+		table[name] = nodes.Endpoint{Addr: n.Listeners()[0].Addr()}
 		all = append(all, n)
 	}
 	return all
-}
-
-// addresses is a Resolver for nodes on free ports.
-type addresses struct {
-	mu sync.Mutex
-	of map[string]transport.Addr
-}
-
-func (a *addresses) put(name string, addr transport.Addr) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.of[name] = addr
-}
-
-func (a *addresses) Resolve(_ context.Context, name string) (nodes.Endpoint, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	addr := a.of[name]
-	if addr == nil {
-		return nodes.Endpoint{}, errors.New("no such node")
-	}
-	return nodes.Endpoint{Addr: addr}, nil
 }
 
 // patient is a context for what must end, however slow the machine.
@@ -96,10 +75,7 @@ func TestFunctionsCallBack(t *testing.T) {
 					return n.RPC(ctx, nodes.ConnOf(ctx).Name(), "m", "back", left-1)
 				})
 			}
-			ctx, calls := patient(t), 1000
-			if testing.Short() {
-				calls = 300
-			}
+			ctx, calls := patient(t), need.Fewer(100, 1000)
 			require.NoError(t, atOnce(calls, func(i int) error {
 				v, err := all[i%2].RPC(ctx, all[1-i%2].Name(), "m", "back", i%5)
 				if err == nil && v != ei.Int(7) {
@@ -149,10 +125,7 @@ func TestEchoServersBothWays(t *testing.T) {
 		require.NoError(t, err)
 	}
 	ctx := patient(t)
-	request, calls := ei.Binary(make([]byte, 200_000)), 600
-	if testing.Short() {
-		calls = 200 // still ten times a mailbox
-	}
+	request, calls := ei.Binary(make([]byte, 200_000)), need.Fewer(200, 600) // still ten times a mailbox
 	require.NoError(t, atOnce(calls, func(i int) error {
 		_, err := all[i%2].CallName(ctx, all[1-i%2].Name(), "echo", request)
 		return err

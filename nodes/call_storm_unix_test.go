@@ -112,9 +112,8 @@ func storm(t *testing.T, seed uint64, kind string) {
 					f.Thaw()
 				}
 			case "closes":
-				for c := range n.connsNow() {
-					c.Close()
-					break
+				if all := n.connections(); len(all) > 0 {
+					all[rand.IntN(len(all))].Close()
 				}
 			}
 		}
@@ -142,7 +141,7 @@ func storm(t *testing.T, seed uint64, kind string) {
 		for _, n := range all {
 			run, wait := n.procs.places.Counts()
 			works := int64(0)
-			for c := range n.connsNow() {
+			for _, c := range n.connections() {
 				works += c.works.Count()
 			}
 			each = append(each, fmt.Sprint(run, wait, n.requests.Held(), n.overflow.Held(), works, n.life.Work.Count(), n.procs.count()))
@@ -153,12 +152,4 @@ func storm(t *testing.T, seed uint64, kind string) {
 	for until := time.Now().Add(tooLong); !slices.Equal(counted(), []string{idle, idle, idle}); time.Sleep(tick) {
 		require.True(t, time.Now().Before(until), "%v", counted())
 	}
-}
-
-func (n *Node) connsNow() map[*Conn]struct{} {
-	all := map[*Conn]struct{}{}
-	for _, c := range n.connections() {
-		all[c] = struct{}{}
-	}
-	return all
 }

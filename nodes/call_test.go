@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/link"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
@@ -44,23 +42,43 @@ func answerCalls(t testing.TB, c *Conn, answer func(from ei.Pid, tag ei.Raw, req
 	}()
 }
 
-// echo answers {call, M, F, [X], user} with X.
-func echo(t testing.TB, c *Conn) {
+// echo answers {call, M, F, [X], user} with X, each time behind so many numbered messages.
+func echo(t testing.TB, c *Conn, behind int) {
+	n := 0
 	answerCalls(t, c, func(from ei.Pid, tag ei.Raw, request ei.Tuple) {
-		args := request[3].(ei.List)
-		if err := c.Send(context.Background(), from, ei.Tuple{tag, args[0]}); err != nil {
+		for range behind {
+			if err := c.SendName(context.Background(), "x", n); err != nil {
+				t.Error(err)
+			}
+			n++
+		}
+		if err := c.Send(context.Background(), from, ei.Tuple{tag, request[3].(ei.List)[0]}); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
+// callsTogether makes so many calls at once, none of which may get another one's reply.
+func callsTogether(t *testing.T, w *world, c *Conn, n int) {
+	t.Helper()
+	results := make(chan result[ei.Term], n)
+	for i := range n {
+		go func() { results <- of(c.RPC(w.ctx(), "m", "f", i)) }()
+	}
+	seen := map[ei.Term]bool{}
+	for range n {
+		seen[arrives(t, results, "a reply").must(t)] = true
+	}
+	require.Len(t, seen, n)
+}
+
+// Calls on a connection whose peer waits to be received from, from many goroutines, none of which
+// receives.
 func TestConnCall(t *testing.T) {
 	inWorlds(t, kinds, func(t *testing.T, w *world) {
 		ca, cb := w.pair()
-		echo(t, cb)
-		for i := range 10 {
-			require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
-		}
+		echo(t, cb, 0)
+		callsTogether(t, w, ca, 50)
 	})
 }
 
@@ -70,18 +88,7 @@ func TestConnCallBesideReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
 	const messages = 200
-	n := 0
-	answerCalls(t, cb, func(from ei.Pid, tag ei.Raw, request ei.Tuple) {
-		for range messages / 20 {
-			if err := cb.SendName(w.ctx(), "x", n); err != nil {
-				t.Error(err)
-			}
-			n++
-		}
-		if err := cb.Send(w.ctx(), from, ei.Tuple{tag, request[3].(ei.List)[0]}); err != nil {
-			t.Error(err)
-		}
-	})
+	echo(t, cb, messages/20)
 	received := async(func() (int, error) {
 		m := new(Message)
 		for i := range messages {
@@ -96,19 +103,8 @@ func TestConnCallBesideReceive(t *testing.T) {
 		return messages, nil
 	})
 	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
-	results := make(chan result[ei.Term], 20)
-	for i := range cap(results) {
-		go func() { results <- of(ca.RPC(w.ctx(), "m", "f", i)) }()
-	}
-	seen := map[ei.Term]bool{}
-	for range cap(results) {
-		r := arrives(t, results, "a reply")
-		require.NoError(t, r.err)
-		seen[r.v] = true
-	}
-	require.Len(t, seen, cap(results))
-	r := arrives(t, received, "the messages beside")
-	require.NoError(t, r.err)
+	callsTogether(t, w, ca, 20)
+	arrives(t, received, "the messages beside").must(t)
 }
 
 // A reply that a Receive in progress reads gets to its call, and the Receive goes on to the next
@@ -116,38 +112,23 @@ func TestConnCallBesideReceive(t *testing.T) {
 func TestConnCallReadByReceive(t *testing.T) {
 	w := newWorld(t, "memory")
 	ca, cb := w.pair()
-	echo(t, cb)
+	echo(t, cb, 0)
 	received := async(func() (*Message, error) { return ca.Receive(w.ctx()) })
 	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
 	for i := range 3 {
 		called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f", i) })
-		r := arrives(t, called, "the reply")
-		require.NoError(t, r.err)
-		require.Equal(t, ei.Int(i), r.v)
+		require.Equal(t, ei.Int(i), arrives(t, called, "the reply").must(t))
 	}
 	require.Empty(t, received)
 	require.NoError(t, cb.SendName(w.ctx(), "x", "behind"))
-	r := arrives(t, received, "the message behind")
-	require.NoError(t, r.err)
-	require.Equal(t, dist.OpRegSend, r.v.Op)
+	require.Equal(t, dist.OpRegSend, arrives(t, received, "the message behind").must(t).Op)
 }
 
 // Without a receiver the messages that come before the reply wait for one.
 func TestConnCallKeepsMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
 	ca, cb := w.pair()
-	n := 0
-	answerCalls(t, cb, func(from ei.Pid, tag ei.Raw, request ei.Tuple) {
-		for range 100 {
-			if err := cb.SendName(w.ctx(), "x", n); err != nil {
-				t.Error(err)
-			}
-			n++
-		}
-		if err := cb.Send(w.ctx(), from, ei.Tuple{tag, request[3].(ei.List)[0]}); err != nil {
-			t.Error(err)
-		}
-	})
+	echo(t, cb, 100)
 	for i := range 3 {
 		require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
 	}
@@ -175,33 +156,6 @@ func TestConnCallTooManyUnread(t *testing.T) {
 	for i := range maxUnread + 5 {
 		require.Equal(t, ei.Int(i), term(t, ca))
 	}
-	require.NoError(t, (<-sent).err)
-}
-
-// What a Call has read for others is bounded in bytes, too.
-func TestConnCallTooMuchUnread(t *testing.T) {
-	need.Long(t, 8*time.Second)
-	w := newWorld(t, "memory")
-	ca, cb := w.pair()
-	const size = DefaultMailboxLimit / 4
-	sent := async(func() (int, error) {
-		big := ei.Binary(make([]byte, size))
-		for i := range 6 {
-			if err := cb.SendName(w.ctx(), "x", big); err != nil {
-				return i, err
-			}
-		}
-		return 0, nil
-	})
-	called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
-	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
-	require.NoError(t, ca.Err(), "the connection is unharmed")
-	require.Less(t, ca.unread.bytes, DefaultMailboxLimit+2*size)
-	for range 6 {
-		m := receive(t, ca)
-		require.Greater(t, len(m.Payload), size)
-	}
-	require.Zero(t, ca.unread.bytes)
 	require.NoError(t, (<-sent).err)
 }
 
@@ -273,25 +227,6 @@ func TestConnCallFailures(t *testing.T) {
 	require.Empty(t, ca.Node().Peers(), "the call connects nobody")
 }
 
-// Calls on a connection whose peer waits to be received from, from many goroutines, none of which
-// receives.
-func TestConnCallsBesideEachOther(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
-	echo(t, cb)
-	results := make(chan result[ei.Term], 50)
-	for i := range cap(results) {
-		go func() { results <- of(ca.RPC(w.ctx(), "m", "f", i)) }()
-	}
-	seen := map[ei.Term]bool{}
-	for range cap(results) {
-		r := arrives(t, results, "a reply")
-		require.NoError(t, r.err)
-		seen[r.v] = true
-	}
-	require.Len(t, seen, cap(results))
-}
-
 // The peer of a lower-level call may live on the upper level.
 func TestConnCallOfStartedNode(t *testing.T) {
 	w := newWorld(t, "tcp")
@@ -359,8 +294,7 @@ func TestCallEndsWithUndecodableReason(t *testing.T) {
 		require.Equal(t, dist.OpMonitorP, monitor.Op, name)
 		p.Next() // the request
 		down := &dist.Control{Op: dist.OpPayloadMonitorPExit, From: monitor.To, To: monitor.From, Ref: monitor.Ref}
-		f, err := protocol.AppendFrame(nil, down, reason)
-		require.NoError(t, err)
+		f := of(protocol.AppendFrame(nil, down, reason)).must(t)
 		require.NoError(t, p.Write(f))
 		var exit *ExitError
 		require.ErrorAs(t, arrives(t, called, "the end of the call").err, &exit, name)

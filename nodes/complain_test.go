@@ -101,8 +101,7 @@ func TestFaultsAreLogged(t *testing.T) {
 	// a map with equal keys: only decoding shows it
 	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}
 	good := func(v any) ei.Raw {
-		b, err := ei.Append(nil, v)
-		require.NoError(t, err)
+		b := of(ei.Append(nil, v)).must(t)
 		return b
 	}
 	wire := ei.Pid{Node: "wire@test", ID: 1, Creation: 4}
@@ -172,9 +171,7 @@ func TestFaultsAreLogged(t *testing.T) {
 				}
 				f := []byte{0, 0, 0, 7, 112, 131, 104, 2, 97, 99, 106} // {99, []}
 				if ctl.Op != 0 {
-					var err error
-					f, err = protocol.AppendFrame(nil, &ctl, tt.payload)
-					require.NoError(t, err)
+					f = of(protocol.AppendFrame(nil, &ctl, tt.payload)).must(t)
 				}
 				if ctl.To.Node == "x" {
 					f = bytes.Replace(f, []byte{119, 1, 'x'}, []byte{119, 0}, 1)
@@ -307,8 +304,7 @@ func TestBreachesAreLogged(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			log := new(record)
 			w := newWorld(t, "memory")
-			b := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
-			p := w.peer(b.Listeners()[0], role("wire@test"))
+			b, p := w.met("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 			c := w.conn(b, "wire@test")
 			require.NoError(t, p.Write(f))
 			arrives(t, c.Done(), "the end")
@@ -330,24 +326,11 @@ func TestWaitsForDescriptorsAreBounded(t *testing.T) {
 	})
 }
 
-// Why a connection's receiving has failed is in the log.
-func TestReceivingFailedIsLogged(t *testing.T) {
-	w := newWorld(t, "memory")
-	log := new(record)
-	b := w.started("bob", func(cfg *Config) { cfg.MaxFrame, cfg.Logger = 1000, slog.New(slog.NewTextHandler(log, nil)) })
-	p := w.peer(b.Listeners()[0], role("wire@test"))
-	c := w.conn(b, "wire@test")
-	require.NoError(t, p.Write([]byte{0, 0, 1001 >> 8, 1001 & 255}))
-	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
-	require.Len(t, log.Lines("level=WARN", "receiving failed", "peer=wire@test", "Config.MaxFrame is 1000"), 1)
-}
-
 // A peer that ends the connection while something is on its way has done nothing wrong.
 func TestEndWithSomethingUnread(t *testing.T) {
 	w := newWorld(t, "tcp")
 	log := new(record)
-	b := w.started("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
-	p := w.peer(b.Listeners()[0], role("wire@test"))
+	b, p := w.met("bob", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	c := w.conn(b, "wire@test")
 	require.NoError(t, box(t, b).Send(w.ctx(), p.Self, ei.Atom("unread")))
 	require.NoError(t, c.l.Flush(w.ctx()))

@@ -26,46 +26,40 @@ func TestCookies(t *testing.T) {
 
 	for _, to := range []*Node{bob, carol} {
 		for _, side := range [][2]*Node{{alice, to}, {to, alice}} {
-			c, err := side[0].Connect(w.ctx(), side[1].Name())
-			require.NoError(t, err, "%s to %s", side[0].Name(), side[1].Name())
-			var other *Conn // the other node may not have put it on its table yet
-			require.Eventually(t, func() bool { other = side[1].Conn(side[0].Name()); return other != nil }, tooLong, tick)
-			require.NoError(t, c.Close())
-			ended(t, other)
-			arrives(t, other.l.Left(), "the end")
+			require.NoError(t, w.meet(side[0], side[1]), "%s to %s", side[0].Name(), side[1].Name())
 		}
 	}
 	// the peer's name is not known beforehand
-	c, err := alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "")
-	require.NoError(t, err)
+	c := of(alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "")).must(t)
 	require.Equal(t, "bob@test", c.Name())
-	_, err = carol.Connect(w.ctx(), "bob@test")
+	_, err := carol.Connect(w.ctx(), "bob@test")
 	require.ErrorContains(t, err, "wrong cookie")
 	require.ErrorIs(t, err, dist.ErrNoProof)
 	_, err = bob.Connect(w.ctx(), "carol@test")
 	require.ErrorContains(t, err, "wrong cookie")
 }
 
+// meet connects two nodes, and parts them again.
+func (w *world) meet(a, b *Node) error {
+	w.t.Helper()
+	c, err := a.Connect(w.ctx(), b.Name())
+	if err != nil {
+		return err
+	}
+	other := w.conn(b, a.Name()) // which may not have put it on its table yet
+	require.NoError(w.t, c.Close())
+	ended(w.t, other)
+	arrives(w.t, other.l.Left(), "the end")
+	return nil
+}
+
 // A cookie that is changed is valid from the next handshake on.
 func TestSetCookie(t *testing.T) {
 	w := newWorld(t, "memory")
 	alice, bob := w.started("alice"), w.started("bob")
-	meet := func(a, b *Node) error {
-		c, err := a.Connect(w.ctx(), b.Name())
-		if err != nil {
-			return err
-		}
-		var other *Conn
-		require.Eventually(t, func() bool { other = b.Conn(a.Name()); return other != nil }, tooLong, tick)
-		require.NoError(t, c.Err(), "setting a cookie ends no connection")
-		require.NoError(t, c.Close())
-		ended(t, other)
-		arrives(t, other.l.Left(), "the end")
-		return nil
-	}
 	both := func(ok bool) {
 		t.Helper()
-		for _, err := range []error{meet(alice, bob), meet(bob, alice)} {
+		for _, err := range []error{w.meet(alice, bob), w.meet(bob, alice)} {
 			if ok {
 				require.NoError(t, err)
 			} else {
@@ -103,8 +97,7 @@ func TestNewRefusesBadCookies(t *testing.T) {
 // A cookie that Erlang most likely has in other bytes causes a warning.
 func TestCookieThatErlangHasNot(t *testing.T) {
 	log := new(record)
-	n, err := New(Config{Name: "a@test", Cookie: "s\u00e9cret", Logger: slog.New(slog.NewTextHandler(log, nil))})
-	require.NoError(t, err)
+	n := of(New(Config{Name: "a@test", Cookie: "s\u00e9cret", Logger: slog.New(slog.NewTextHandler(log, nil))})).must(t)
 	require.Len(t, log.Lines("level=WARN", "Latin-1"), 1)
 	require.NoError(t, n.SetCookie("", strings.Repeat("x", ei.MaxAtomChars+1)))
 	require.Len(t, log.Lines("level=WARN", "than an atom"), 1)

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"reflect"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/states"
@@ -53,8 +50,7 @@ func TestEndBreaksWhatCameBefore(t *testing.T) {
 	for range 50 {
 		box := trapping(t, b)
 		p := w.peer(b.Listeners()[0], role("wire@test"))
-		var c *Conn
-		require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
+		c := w.conn(b, "wire@test")
 		go func() {
 			for i := range 20 {
 				from := ei.Pid{Node: "wire@test", ID: uint32(i + 1), Creation: 77}
@@ -169,11 +165,7 @@ func TestEndReasons(t *testing.T) {
 		"closed there": {func(p *wire, _ *Conn) { p.Close() }, io.EOF},
 		"in a frame":   {func(p *wire, _ *Conn) { p.Write([]byte{0, 0, 0, 9, 'p'}); p.Close() }, io.ErrUnexpectedEOF},
 		"in a length":  {func(p *wire, _ *Conn) { p.Write([]byte{0, 0}); p.Close() }, io.ErrUnexpectedEOF},
-		"node closed":  {func(_ *wire, c *Conn) { c.Node().Close() }, ErrClosed},
 	} {
-		if name == "node closed" {
-			continue
-		}
 		p, c := w.joined(l, role("wire@test"))
 		received := async(func() (*Message, error) { return c.Receive(w.ctx()) })
 		tt.end(p, c)
@@ -186,56 +178,4 @@ func TestEndReasons(t *testing.T) {
 	_, c := w.joined(l, role("wire@test"))
 	require.NoError(t, b.Close())
 	require.ErrorIs(t, c.Err(), ErrClosed)
-}
-
-// The exit signals of a process that ends are sent in turn. The connection survives them, whatever
-// the size of the reason and the number of processes that are told, even if the peer reads nothing
-// for a while.
-func TestExitWithMuchToTell(t *testing.T) {
-	need.Long(t, 15*time.Second)
-	for _, tt := range []struct {
-		name     string
-		watchers int
-		reason   ei.Term
-	}{
-		{"a large reason", 6, ei.Binary(make([]byte, 2<<20))},
-		{"many watchers", 3000, ei.Tuple{ei.Atom("gone"), ei.Binary(make([]byte, 4<<10))}},
-	} {
-		for _, how := range []string{"exit", "exit and shutdown", "shutdown"} {
-			t.Run(tt.name+", "+how, func(t *testing.T) {
-				w := newWorld(t, "memory")
-				bob := w.started("bob")
-				b := box(t, bob)
-				p := w.peer(bob.Listeners()[0], role("wire@test"))
-				for i := range tt.watchers {
-					ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
-					p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: ref}, nil)
-				}
-				require.Eventually(t, func() bool { return len(watchersOf(b)) == tt.watchers }, tooLong, tick)
-				want, over := tt.reason, (<-chan result[int])(nil)
-				if how == "shutdown" {
-					want = ei.Atom("shutdown")
-				} else {
-					b.Exit(want)
-				}
-				if how != "exit" {
-					over = async(func() (int, error) { return 0, bob.Shutdown(w.ctx()) })
-				}
-				for range tt.watchers {
-					ctl, why := p.Next()
-					require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
-					require.Equal(t, b.Pid(), ctl.From)
-					if !reflect.DeepEqual(want, why) { // whose difference nobody could read
-						require.Fail(t, "another reason")
-					}
-				}
-				if over == nil {
-					require.NotNil(t, bob.Conn("wire@test"))
-					return
-				}
-				p.Close()
-				require.NoError(t, arrives(t, over, "the end of the node").err)
-			})
-		}
-	}
 }

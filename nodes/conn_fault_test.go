@@ -24,9 +24,11 @@ func over(o virtual.FaultOptions) func(*Config) {
 	return func(cfg *Config) { cfg.Transport = virtual.Fault(carrier.Patient(cfg.Transport), o) }
 }
 
-// echoing makes a node answer cnode:echo/1.
-func echoing(n *Node) {
-	n.Expose("cnode", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+// echoing makes nodes answer cnode:echo/1.
+func echoing(nodes ...*Node) {
+	for _, n := range nodes {
+		n.Expose("cnode", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+	}
 }
 
 // converse connects a to b, calls and is called, and sends something large.
@@ -71,8 +73,7 @@ func TestFaultEveryByteAlone(t *testing.T) {
 			o := virtual.GentleFaults(1)
 			o.At, o.Done = at, func(virtual.FaultEvent) { faults.Add(1) }
 			a, b := w.started("alice", over(o)), w.started("bob", over(o))
-			echoing(a)
-			echoing(b)
+			echoing(a, b)
 			require.NoError(t, converse(w.ctx(), a, b))
 			require.Greater(t, faults.Load(), int64(1600), "two ends, two directions, two faults a byte")
 		})
@@ -87,11 +88,9 @@ func TestFaultGentle(t *testing.T) {
 			for seed := range uint64(10) {
 				w := newWorld(t, kind)
 				a, b := w.started("alice", over(virtual.GentleFaults(seed))), w.started("bob", over(virtual.GentleFaults(seed+100)))
-				echoing(a)
-				echoing(b)
+				echoing(a, b)
 				require.NoError(t, converse(w.ctx(), a, b), "seed %d", seed)
-				require.NoError(t, a.Close())
-				require.NoError(t, b.Close())
+				require.NoError(t, errors.Join(a.Close(), b.Close()))
 			}
 		})
 	}
@@ -140,8 +139,7 @@ func resetAt(t *testing.T, kind, end string, write bool, offset int64) bool {
 	b := w.started("bob", untimed, ends["accepting"], func(cfg *Config) {
 		cfg.HandshakeFailed = func(_ transport.Addr, err error) { refused <- err }
 	})
-	echoing(a)
-	echoing(b)
+	echoing(a, b)
 	talk := func() error {
 		ca, err := a.Connect(w.ctx(), b.Name())
 		if err != nil {

@@ -70,27 +70,45 @@ func TestTicksWhenIdle(t *testing.T) {
 	}
 }
 
-// A node that sends messages sends no ticks beside them.
-func TestNoTicksWhenBusy(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		p, c := w.wired()
-		receiving(c)
-		ticks := 0
-		p.listen(func(body []byte, _ time.Duration) {
-			if len(body) == 0 {
-				ticks++
-			} else {
-				p.Say("x", ei.Int(1))
+// A node that sends messages sends no ticks beside them, unless the peer does nothing but answer
+// ticks, as a hidden one made with the C library does: a visible one ticks by itself.
+func TestTicksBesideMessages(t *testing.T) {
+	for name, tt := range map[string]struct {
+		visible, says bool // says: it answers messages with messages
+		lasts         time.Duration
+		ticks         bool
+	}{
+		"one that says something": {false, true, 200 * time.Second, false},
+		"visible":                 {true, false, 30 * time.Second, false},
+		"hidden":                  {false, false, 200 * time.Second, true},
+	} {
+		bubble(t, func(t *testing.T, w *world) {
+			_, l := w.listening("bob")
+			self := role("wire@test")
+			if tt.visible {
+				self.Flags |= dist.FlagPublished
 			}
+			p, c := w.joined(l, self)
+			receiving(c)
+			ticks := 0
+			p.listen(func(body []byte, _ time.Duration) {
+				switch {
+				case len(body) == 0:
+					ticks++
+					require.NoError(t, p.tick())
+				case tt.says:
+					p.Say("x", ei.Int(1))
+				}
+			})
+			for begin := time.Now(); time.Since(begin) < tt.lasts; {
+				time.Sleep(2 * time.Second)
+				require.NoError(t, c.SendName(context.Background(), "x", 1))
+			}
+			synctest.Wait()
+			require.Equal(t, tt.ticks, ticks > 0, name)
+			require.NoError(t, c.Err(), name)
 		})
-		for range 100 {
-			time.Sleep(2 * time.Second)
-			require.NoError(t, c.SendName(context.Background(), "x", 1))
-		}
-		synctest.Wait()
-		require.Zero(t, ticks)
-		require.NoError(t, c.Err())
-	})
+	}
 }
 
 func TestTickIsAnsweredAtOnce(t *testing.T) {
@@ -101,27 +119,9 @@ func TestTickIsAnsweredAtOnce(t *testing.T) {
 			time.Sleep(time.Second)
 			began := time.Now()
 			require.NoError(t, p.tick())
-			body, err := p.ReadFrame(w.ctx())
-			require.NoError(t, err)
+			body := of(p.ReadFrame(w.ctx())).must(t)
 			require.Empty(t, body)
 			require.Equal(t, began, time.Now())
-		}
-	})
-}
-
-// Two nodes that answer ticks do not answer each other's answers.
-func TestTicksDoNotEcho(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		ca, cb := w.pair()
-		receiving(ca)
-		receiving(cb)
-		const intervals = 40
-		time.Sleep(intervals*defaultTickInterval + time.Second)
-		for _, c := range []*Conn{ca, cb} {
-			require.NoError(t, c.Err())
-			sent := c.Node().Stats().Peers[0].BytesSent
-			require.LessOrEqual(t, sent, int64(2*4*intervals), "a tick and an answer each interval")
-			require.GreaterOrEqual(t, sent, int64(4*intervals))
 		}
 	})
 }
@@ -243,20 +243,34 @@ func TestTicksEndOfPeerThatDidNotReceive(t *testing.T) {
 	})
 }
 
+// A peer that is silent is dropped, and a sign of life puts that off.
 func TestSilentPeerIsDropped(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		b, l := w.listening("bob")
-		p, c := w.joined(l, role("wire@test"))
-		p.listen(func([]byte, time.Duration) {})
-		begin := time.Now()
-		_, err := c.Receive(context.Background())
-		require.ErrorIs(t, err, ErrTickTimeout)
-		require.Equal(t, 4*defaultTickInterval, time.Since(begin))
-		require.ErrorIs(t, c.Err(), ErrTickTimeout)
-		p.Gone()
-		<-c.l.Left()
-		require.Empty(t, b.Peers())
-	})
+	for name, tt := range map[string]struct {
+		sign func(p *wire) // after 50 s
+		ends time.Duration
+	}{
+		"none":    {func(*wire) {}, 4 * defaultTickInterval},
+		"tick":    {func(p *wire) { p.tick() }, 60*time.Second + 4*defaultTickInterval},
+		"message": {func(p *wire) { p.Say("x", ei.Int(1)) }, 60*time.Second + 4*defaultTickInterval},
+	} {
+		bubble(t, func(t *testing.T, w *world) {
+			b, l := w.listening("bob")
+			p, c := w.joined(l, role("wire@test"))
+			receiving(c)
+			p.listen(func([]byte, time.Duration) {})
+			begin := time.Now()
+			time.Sleep(50 * time.Second)
+			tt.sign(p)
+			<-c.Done()
+			require.ErrorIs(t, c.Err(), ErrTickTimeout, name)
+			require.Equal(t, tt.ends, time.Since(begin), name)
+			<-c.l.Left()
+			synctest.Wait()
+			_, err := c.Receive(context.Background())
+			require.ErrorIs(t, err, ErrTickTimeout, name)
+			require.Empty(t, b.Peers())
+		})
+	}
 }
 
 // A peer that has left, and from which the node does not read, is dropped when nothing can be sent
@@ -271,81 +285,25 @@ func TestPeerThatLeftIsDropped(t *testing.T) {
 	})
 }
 
-// A sign of life puts off the end of the connection.
-func TestSilentPeerIsDroppedAfterItsLastSign(t *testing.T) {
-	for name, sign := range map[string]func(p *wire){
-		"tick":    func(p *wire) { p.tick() },
-		"message": func(p *wire) { p.Say("x", ei.Int(1)) },
-	} {
-		bubble(t, func(t *testing.T, w *world) {
-			p, c := w.wired()
-			receiving(c)
-			p.listen(func([]byte, time.Duration) {})
-			begin := time.Now()
-			time.Sleep(50 * time.Second)
-			sign(p)
-			<-c.Done()
-			require.ErrorIs(t, c.Err(), ErrTickTimeout, name)
-			require.Equal(t, 60*time.Second+4*defaultTickInterval, time.Since(begin), name)
-		})
-	}
-}
-
-// While the node does not receive, unread bytes from the peer count as its sign of life: it is not
-// dropped for the node's inactivity.
+// While the node does not receive, a peer is not dropped: unread bytes count as its sign of life,
+// and where there are none it may have spoken, but nothing was read.
 func TestUnreadPeerIsNotDropped(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		p, c := w.wired()
 		ticks := 0
 		p.listen(func([]byte, time.Duration) { ticks++ })
 		p.Say("x", ei.Atom("kept"))
-		time.Sleep(10*time.Minute + time.Second)
-		synctest.Wait()
-		require.NoError(t, c.Err())
-		require.Equal(t, 40, ticks)
-		require.Equal(t, ei.Atom("kept"), term(t, c))
-	})
-}
-
-// A hidden peer, such as one made with the C library, does nothing but answer ticks: even a node
-// that has been sending all the time must send it ticks.
-func TestHiddenPeerIsAskedForASign(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		p, c := w.wired()
-		receiving(c)
-		p.listen(func(body []byte, _ time.Duration) {
-			if len(body) == 0 {
-				require.NoError(t, p.tick())
+		for i, unread := range []bool{true, false} {
+			time.Sleep(10*time.Minute + time.Second)
+			synctest.Wait()
+			require.NoError(t, c.Err())
+			require.Equal(t, 40*(i+1), ticks)
+			if unread {
+				require.Equal(t, ei.Atom("kept"), term(t, c))
+				_, err := c.Receive(transport.NoWait())
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			}
-		})
-		for range 60 {
-			time.Sleep(3 * time.Second)
-			require.NoError(t, c.SendName(context.Background(), "x", 1))
 		}
-		require.NoError(t, c.Err())
-	})
-}
-
-// A visible peer ticks by itself, and need not be sent ticks for that.
-func TestVisiblePeerIsNotAsked(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		_, l := w.listening("bob")
-		self := role("wire@test")
-		self.Flags |= dist.FlagPublished
-		p, c := w.joined(l, self)
-		receiving(c)
-		ticks := 0
-		p.listen(func(body []byte, _ time.Duration) {
-			if len(body) == 0 {
-				ticks++
-			}
-		})
-		for range 10 {
-			time.Sleep(3 * time.Second)
-			require.NoError(t, c.SendName(context.Background(), "x", 1))
-		}
-		synctest.Wait()
-		require.Zero(t, ticks)
 	})
 }
 
@@ -414,10 +372,9 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
-				b := w.started("bob", func(cfg *Config) { cfg.Visible = tt.visible })
+				b, p := w.met("bob", func(cfg *Config) { cfg.Visible = tt.visible })
 				box := box(t, b)
 				require.NoError(t, b.Register(t.Context(), "x", box))
-				p := w.peer(b.Listeners()[0], role("wire@test"))
 				begin := time.Now()
 				var ticks []time.Duration
 				p.listen(func(body []byte, at time.Duration) {
@@ -457,42 +414,6 @@ func TestSlowFrameKeepsPeerAlive(t *testing.T) {
 			time.Sleep(7 * time.Second) // so that none of it comes just as a tick is due
 		}
 		require.NoError(t, (<-got).err)
-	})
-}
-
-// While a mailbox is full, other mailboxes still hear that the peer has left.
-func TestPeerLeavesWhileMailboxIsFull(t *testing.T) {
-	inWorlds(t, kinds, func(t *testing.T, w *world) {
-		b := w.started("bob")
-		full := box(t, b, &MailboxOptions{Limit: 1})
-		require.NoError(t, b.Register(t.Context(), "full", full))
-		p := w.peer(b.Listeners()[0], role("wire@test"))
-		other := box(t, b)
-		require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
-		require.NoError(t, other.MonitorNode(w.ctx(), "wire@test"))
-		for i := range 5 {
-			p.Say("full", ei.Int(i))
-		}
-		require.Eventually(t, func() bool { return unread(full) > 0 }, tooLong, tick)
-		p.Close()
-		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("wire@test")}, term(t, other))
-	})
-}
-
-// A peer is not dropped between two Receives either: it may have spoken, but nothing was read.
-func TestPeerIsNotDroppedBetweenReceives(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		p, c := w.wired()
-		p.listen(func([]byte, time.Duration) {})
-		for range 2 {
-			p.Say("x", ei.Int(1))
-			receive(t, c)
-			_, err := c.Receive(transport.NoWait())
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			time.Sleep(10 * time.Minute)
-			synctest.Wait()
-			require.NoError(t, c.Err())
-		}
 	})
 }
 

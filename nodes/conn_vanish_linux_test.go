@@ -28,8 +28,7 @@ func TestPeerVanishesUnread(t *testing.T) {
 		return n
 	}
 	alice, bob := node("alice"), node("bob")
-	c, err := alice.ConnectAddr(t.Context(), bob.Listeners()[0].Addr(), "bob@127.0.0.1")
-	require.NoError(t, err)
+	c := of(alice.ConnectAddr(t.Context(), bob.Listeners()[0].Addr(), "bob@127.0.0.1")).must(t)
 	to, from := box(t, alice), box(t, bob)
 	require.NoError(t, c.l.StopReading(t.Context()))
 	defer c.l.ResumeReading()

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -20,9 +19,7 @@ import (
 func immovable(t testing.TB) transport.Transport {
 	cb := transport.TCPCallbacks()
 	cb.Name, cb.Import = "stuck", nil
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
-	return tr
+	return of(transport.New(cb, nil)).must(t)
 }
 
 // talkative is TCP whose Close says goodbye, as TLS does, and whose Release must not.
@@ -33,9 +30,7 @@ func talkative(t testing.TB) transport.Transport {
 		_, _ = unix.Write(fd, []byte("bye"))
 		return unix.Close(fd)
 	}
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
-	return tr
+	return of(transport.New(cb, nil)).must(t)
 }
 
 // keyed is TCP whose state has keys in it.
@@ -43,25 +38,17 @@ func keyed(t *testing.T, export func() []byte) transport.Transport {
 	cb := transport.TCPCallbacks()
 	cb.Name = "keyed"
 	cb.Export = func(int) ([]byte, error) { return export(), nil }
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
-	return tr
+	return of(transport.New(cb, nil)).must(t)
 }
 
 // Neither the end of a connection in the old process, nor a Discard in the new one, sends anything
 // to the peer.
 func TestMoveSaysNothing(t *testing.T) {
 	w := newWorld(t, "tcp")
-	_, l := w.listening("peer")
-	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
-	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = talkative(t) })
-	p := (<-accepted).v
+	r, p := w.shuttled(true, func(c *Config) { c.Transport = talkative(t) })
 	for i := range 5 {
 		f := freeze(t, r.c)
-		fd, err := descriptor.Duplicate(f.Descriptors()[0])
-		require.NoError(t, err)
-		s, err := r.n[1-r.here].Stage(f.State(), fd)
-		require.NoError(t, err)
+		s := of(r.n[1-r.here].Stage(f.State(), duplicates(t, f.Descriptors())[0])).must(t)
 		require.NoError(t, s.Discard())
 		f.Thaw()
 		r.move()
@@ -94,8 +81,7 @@ func TestFreezeOfAilingPlugin(t *testing.T) {
 		}
 		return well.Write(fd, p, tmo)
 	}
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
+	tr := of(transport.New(cb, nil)).must(t)
 	w := newWorld(t, "tcp")
 	peer := box(t, w.started("peer"))
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = tr })
@@ -111,7 +97,7 @@ func TestFreezeOfAilingPlugin(t *testing.T) {
 	}
 
 	fault.Store("Export")
-	_, err = r.c.Freeze(w.ctx())
+	_, err := r.c.Freeze(w.ctx())
 	require.ErrorIs(t, err, errFault)
 	works()
 	_, err = r.c.Detach(w.ctx())
@@ -148,9 +134,9 @@ func TestExportedKeysAreCleared(t *testing.T) {
 		return exports[len(exports)-1]
 	})
 	w := newWorld(t, "tcp")
-	_, l := w.listening("peer")
-	go func() { _, _ = l.Accept(w.ctx()) }()
+	w.started("peer")
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = tr })
+	has := func(state []byte) { t.Helper(); require.Contains(t, string(state), string(keys)) }
 	gone := func(state []byte) {
 		t.Helper()
 		require.NotEmpty(t, state)
@@ -162,37 +148,28 @@ func TestExportedKeysAreCleared(t *testing.T) {
 	}
 
 	f := freeze(t, r.c)
-	require.Contains(t, string(f.State()), string(keys))
+	has(f.State())
 	f.Thaw()
 	gone(f.State())
-	m, err := r.c.Detach(w.ctx())
-	require.NoError(t, err)
-	require.Contains(t, string(m.State), string(keys))
-	r.c, err = r.n[1].Adopt(w.ctx(), m)
-	require.NoError(t, err)
+	m := detach(t, r.c)
+	has(m.State)
+	r.c = adopt(t, r.n[1], m)
 	gone(m.State)
 
 	f = freeze(t, r.c)
-	moved := Moved{bytes.Clone(f.State()), -1}
+	moved := Moved{bytes.Clone(f.State()), duplicates(t, f.Descriptors())[0]}
 	closed := Moved{bytes.Clone(f.State()), -1}
-	moved.FD, err = descriptor.Duplicate(f.Descriptors()[0])
-	require.NoError(t, err)
 	require.NoError(t, f.Release())
 	gone(f.State())
-	require.Contains(t, string(closed.State), string(keys))
+	has(closed.State)
 	require.NoError(t, closed.Close())
 	gone(closed.State)
-	r.c, err = r.n[0].Adopt(w.ctx(), &moved)
-	require.NoError(t, err)
+	r.c = adopt(t, r.n[0], &moved)
 
-	m, err = r.c.Detach(w.ctx())
-	require.NoError(t, err)
-	r.c, err = r.n[1].Adopt(w.ctx(), m)
-	require.NoError(t, err)
-
+	r.c = adopt(t, r.n[1], detach(t, r.c))
 	for _, end := range []func(*Frozen){(*Frozen).Thaw, func(f *Frozen) { require.NoError(t, f.Release()) }} {
 		f := freeze(t, r.n[1])
-		require.Contains(t, string(f.State()), string(keys))
+		has(f.State())
 		end(f)
 		gone(f.State())
 	}
@@ -204,26 +181,20 @@ func TestGivenKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
 	tr := keyed(t, func() []byte { return bytes.Clone(keys) })
 	w := newWorld(t, "tcp")
-	_, l := w.listening("peer")
-	go func() { _, _ = l.Accept(w.ctx()) }()
+	w.started("peer")
 	r := w.shuttle("peer@test", true, func(c *Config) { c.Transport = tr })
 
 	f := freeze(t, r.c)
 	given := bytes.Clone(f.State())
-	fd, err := descriptor.Duplicate(f.Descriptors()[0])
-	require.NoError(t, err)
-	one, err := r.n[1].Stage(given, fd)
-	require.NoError(t, err)
+	one := of(r.n[1].Stage(given, duplicates(t, f.Descriptors())[0])).must(t)
 	require.Contains(t, string(given), string(keys))
 	require.NoError(t, f.Release())
-	_, err = one.Start(w.ctx())
-	require.NoError(t, err)
+	of(one.Start(w.ctx())).must(t)
 	require.NotContains(t, string(given), string(keys))
 
 	all := freeze(t, r.n[1])
 	given = bytes.Clone(all.State())
-	s, err := Restore(again(r.n[1]), given, duplicates(t, all.Descriptors()))
-	require.NoError(t, err)
+	s := of(Restore(again(r.n[1]), given, duplicates(t, all.Descriptors()))).must(t)
 	t.Cleanup(func() { require.NoError(t, s.Node().Close()) })
 	require.Contains(t, string(given), string(keys))
 	require.NoError(t, all.Release())

@@ -9,9 +9,11 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -23,6 +25,8 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
 	"github.com/cnode-go/cnode/nodes/internal/form"
 	"github.com/cnode-go/cnode/nodes/internal/link"
+	"github.com/cnode-go/cnode/nodes/internal/states"
+	"github.com/cnode-go/cnode/transport"
 )
 
 // movers are the kinds of transports whose connections can be handed over.
@@ -53,16 +57,33 @@ func (w *world) shuttle(peer string, started bool, edit ...func(*Config)) *shutt
 	return r
 }
 
+// shuttled is a shuttle whose peer receives on the lower level, and the peer's end.
+func (w *world) shuttled(started bool, edit ...func(*Config)) (*shuttle, *Conn) {
+	w.t.Helper()
+	_, l := w.listening("peer")
+	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	r := w.shuttle("peer@test", started, edit...)
+	return r, arrives(w.t, accepted, "the connection").must(w.t)
+}
+
 // move detaches the connection from one node and gives it to the other.
 func (r *shuttle) move() *Node {
 	r.w.t.Helper()
-	m, err := r.c.Detach(r.w.ctx())
-	require.NoError(r.w.t, err)
+	m := detach(r.w.t, r.c)
 	require.ErrorIs(r.w.t, r.c.Err(), ErrMoved)
 	r.here = 1 - r.here
-	r.c, err = r.n[r.here].Adopt(r.w.ctx(), m)
-	require.NoError(r.w.t, err)
+	r.c = adopt(r.w.t, r.n[r.here], m)
 	return r.n[r.here]
+}
+
+func detach(t testing.TB, c *Conn) *Moved {
+	t.Helper()
+	return of(c.Detach(soon(t))).must(t)
+}
+
+func adopt(t testing.TB, n *Node, m *Moved) *Conn {
+	t.Helper()
+	return of(n.Adopt(soon(t), m)).must(t)
 }
 
 // numbers checks that messages come in order: 0, 1, 2, …
@@ -117,8 +138,8 @@ func (s *numbers) wait(t testing.TB, what string) {
 	}
 }
 
-// numbered is message number i: a small one, or now and then one of some size.
-func numbered(i int64) any {
+// numberedPair is message number i: a small one, or now and then one of some size.
+func numberedPair(i int64) ei.Term {
 	size := 20
 	switch {
 	case i%1000 == 999:
@@ -126,105 +147,7 @@ func numbered(i int64) any {
 	case i%50 == 49:
 		size = 20_000
 	}
-	return []any{i, make([]byte, size)}
-}
-
-// numberedPair is numbered as a tuple.
-func numberedPair(i int64) any {
-	list := numbered(i).([]any)
-	return ei.Tuple{ei.Int(i), ei.Binary(list[1].([]byte))}
-}
-
-// A peer exchanges numbered messages with a connection that moves between two nodes all the time:
-// none is lost, none comes twice, the order is kept, and the peer notices nothing.
-func TestMoveUnderLoad(t *testing.T) {
-	moves := need.Fewer(30, 100)
-	inWorlds(t, movers, func(t *testing.T, w *world) {
-		peer := w.started("peer")
-		r := w.shuttle("peer@test", true)
-		ctx := w.ctx()
-		var stop sync.Once
-		stopped := make(chan struct{})
-		halt := func() { stop.Do(func() { close(stopped) }) }
-		defer halt()
-
-		in, out := newNumbers(-1), newNumbers(-1)
-		for _, n := range r.n {
-			handle(t, n, "sink", func(_ *Mailbox, m *Message) { in.take(m); m.Release() })
-		}
-		handle(t, peer, "sink", func(_ *Mailbox, m *Message) { out.take(m); m.Release() })
-		watcher := box(t, peer)
-		require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
-
-		var wg sync.WaitGroup
-		var toMover, toPeer int64
-		wg.Go(func() {
-			b, _ := peer.NewMailbox(nil)
-			for i := int64(0); ; i++ {
-				select {
-				case <-stopped:
-					toMover = i
-					return
-				default:
-				}
-				if err := b.SendName(ctx, "mover@test", "sink", numberedPair(i)); err != nil {
-					t.Error(err)
-					toMover = i
-					return
-				}
-			}
-		})
-		var current sync.Mutex // guards r.c for the sender
-		wg.Go(func() {
-			for i := int64(0); ; {
-				select {
-				case <-stopped:
-					toPeer = i
-					return
-				default:
-				}
-				current.Lock()
-				c := r.c
-				current.Unlock()
-				err := c.SendName(ctx, "sink", numberedPair(i))
-				switch {
-				case err == nil:
-					i++
-				case errors.Is(err, ErrMoved): // nothing was sent
-					<-c.l.Left()
-					time.Sleep(10 * time.Microsecond)
-				default:
-					t.Error(err)
-					toPeer = i
-					return
-				}
-			}
-		})
-		var silence time.Duration
-		for range moves {
-			begin := time.Now()
-			m, err := r.c.Detach(ctx)
-			require.NoError(t, err)
-			r.here = 1 - r.here
-			c, err := r.n[r.here].Adopt(ctx, m)
-			require.NoError(t, err)
-			silence += time.Since(begin)
-			current.Lock()
-			r.c = c
-			current.Unlock()
-			before := c.l.Traffic().MessagesReceived
-			require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before }, tooLong, tick/10)
-		}
-		halt()
-		wg.Wait()
-		t.Logf("%d messages one way, %d the other, %v a move", toMover, toPeer, silence/time.Duration(moves))
-		in.finish(toMover)
-		out.finish(toPeer)
-		in.wait(t, "to the mover")
-		out.wait(t, "to the peer")
-		require.Nil(t, watcher.take(), "no nodedown")
-		require.EqualValues(t, 1, peer.Stats().Connections)
-	})
+	return ei.Tuple{ei.Int(i), ei.Binary(make([]byte, size))}
 }
 
 // finish says how many messages are to come.
@@ -235,6 +158,109 @@ func (s *numbers) finish(last int64) {
 	if s.bad == nil && s.next == last {
 		close(s.all)
 	}
+}
+
+// A load is what goes both ways over a connection while that moves.
+type load struct {
+	senders int // on each side
+	message func(i int64) ei.Term
+	narrow  bool // so that moves come in the midst of messages
+	moves   int
+	flags   dist.Flags
+}
+
+// A peer exchanges numbered messages with a connection that moves between two nodes all the time:
+// none is lost, none comes twice, the order is kept, and the peer notices nothing.
+func TestMoveUnderLoad(t *testing.T) {
+	l := load{senders: 1, message: numberedPair, moves: need.Fewer(30, 100)}
+	inWorlds(t, movers, l.move)
+}
+
+func (l *load) move(t *testing.T, w *world) {
+	ctx := w.ctx()
+	peer := w.started("peer")
+	r := w.shuttle("peer@test", true, func(c *Config) { c.Flags = l.flags })
+	watcher := box(t, peer)
+	require.NoError(t, watcher.MonitorNode(ctx, "mover@test"))
+	there := w.conn(peer, "mover@test")
+	if l.narrow {
+		for _, s := range []*transport.Stream{r.c.l.Stream(), there.l.Stream()} {
+			require.NoError(t, errors.Join(rawpeer.Narrow(s, unix.SO_SNDBUF), rawpeer.Narrow(s, unix.SO_RCVBUF)))
+		}
+		require.NoError(t, there.l.StopReading(ctx)) // so that the first move is amid messages to the peer
+	}
+	in, out := make([]*numbers, l.senders), make([]*numbers, l.senders)
+	for i := range l.senders {
+		in[i], out[i] = newNumbers(-1), newNumbers(-1)
+	}
+	sink := func(to []*numbers) Handler {
+		return func(_ *Mailbox, m *Message) {
+			c := ei.NewCursor(m.Payload)
+			_, err := c.Tuple()
+			require.NoError(t, err)
+			sender := of(c.Int()).must(t)
+			to[sender].take(&Message{Payload: m.Payload[c.Offset():]})
+			m.Release()
+		}
+	}
+	for _, n := range r.n {
+		handle(t, n, "sink", sink(in))
+	}
+	handle(t, peer, "sink", sink(out))
+	var over atomic.Bool
+	var current atomic.Pointer[Conn]
+	current.Store(r.c)
+	var wg sync.WaitGroup
+	for sender := range l.senders {
+		wg.Go(func() {
+			b, i := box(t, peer), int64(0)
+			for !over.Load() && assert.NoError(t, b.SendName(ctx, "mover@test", "sink", ei.Tuple{ei.Int(sender), l.message(i)})) {
+				i++
+			}
+			in[sender].finish(i)
+		})
+		wg.Go(func() {
+			ctl := &dist.Control{Op: dist.OpRegSend, From: ei.Pid{Node: "mover@test", ID: uint32(sender), Creation: 4711}, ToName: "sink"}
+			i, moved := int64(0), true
+			for moved && !over.Load() {
+				c := current.Load()
+				if err := c.SendControl(ctx, ctl, encode(t, ei.Tuple{ei.Int(sender), l.message(i)})); err == nil {
+					i++
+				} else if moved = assert.ErrorIs(t, err, ErrMoved); moved { // nothing was sent
+					<-c.l.Left()
+				}
+			}
+			out[sender].finish(i)
+		})
+	}
+	moves, amidIn, amidOut := 0, 0, 0
+	for ; moves < l.moves || l.narrow && (amidIn == 0 || amidOut == 0); moves++ {
+		require.NoError(t, ctx.Err())
+		if l.narrow && moves == 0 {
+			require.Eventually(t, func() bool { return r.c.l.Traffic().BytesQueued > 200_000 }, tooLong, tick)
+		}
+		m := detach(t, r.c)
+		if l.narrow && moves == 0 {
+			there.l.ResumeReading()
+		}
+		var s states.Conn
+		require.NoError(t, form.Read(states.KindConn, m.State, &s))
+		amidIn, amidOut = amidIn+min(len(s.Incoming), 1), amidOut+min(len(s.Outgoing), 1)
+		r.here = 1 - r.here
+		r.c = adopt(t, r.n[r.here], m)
+		before := r.c.l.Traffic().BytesReceived
+		current.Store(r.c)
+		require.Eventually(t, func() bool { return r.c.l.Traffic().BytesReceived > before }, tooLong, tick/10)
+	}
+	over.Store(true)
+	wg.Wait()
+	for i := range l.senders {
+		in[i].wait(t, "to the mover")
+		out[i].wait(t, "to the peer")
+	}
+	t.Logf("%d moves, %d amid messages that came, %d amid messages that went", moves, amidIn, amidOut)
+	require.Nil(t, watcher.take(), "no nodedown")
+	require.EqualValues(t, 1, peer.Stats().Connections)
 }
 
 // An operation that fails on a frozen connection returns its error at once, though the connection
@@ -254,10 +280,7 @@ func TestFrozenFailure(t *testing.T) {
 // by the new owner.
 func TestMoveReceive(t *testing.T) {
 	w := newWorld(t, "tcp")
-	_, l := w.listening("peer")
-	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
-	r := w.shuttle("peer@test", false)
-	p := (<-accepted).v
+	r, p := w.shuttled(false)
 	moved := make(events, 10)
 	for _, n := range r.n {
 		n.Measure(moved.hooks())
@@ -289,10 +312,7 @@ func TestMoveReceive(t *testing.T) {
 // Messages that a Call has read besides its reply move too; the Call itself does not.
 func TestMoveBesideCall(t *testing.T) {
 	w := newWorld(t, "tcp")
-	_, l := w.listening("peer")
-	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
-	r := w.shuttle("peer@test", false)
-	p := (<-accepted).v
+	r, p := w.shuttled(false)
 	old := r.c
 	call := async(func() (ei.Term, error) { return old.RPC(context.Background(), "m", "f") })
 	for range 2 { // the monitor and the request
@@ -402,12 +422,10 @@ func TestMoveBonds(t *testing.T) {
 		return len(watchersOf(ours[3])) > 0 && len(watchersOf(theirs[2])) > 0
 	}, tooLong, tick)
 	for range 3 { // away and back
-		m, err := r.c.Detach(ctx)
-		require.NoError(t, err)
+		m := detach(t, r.c)
 		require.Empty(t, linksOf(ours[0]))
 		require.Empty(t, ours[0].nodes.Owed(""))
-		r.c, err = r.n[0].Adopt(ctx, m)
-		require.NoError(t, err)
+		r.c = adopt(t, r.n[0], m)
 	}
 	for _, b := range append(theirs, ours...) {
 		require.Nil(t, b.take(), "nobody has heard of it")
@@ -472,10 +490,8 @@ func TestMoveMonitorOfName(t *testing.T) {
 	}
 	serve(t, r.n[0], "only_here", Server{})
 	b := box(t, peer)
-	ref, err := b.MonitorName(w.ctx(), "mover@test", "srv")
-	require.NoError(t, err)
-	lost, err := b.MonitorName(w.ctx(), "mover@test", "only_here")
-	require.NoError(t, err)
+	ref := of(b.MonitorName(w.ctx(), "mover@test", "srv")).must(t)
+	lost := of(b.MonitorName(w.ctx(), "mover@test", "only_here")).must(t)
 	v := of(b.CallName(w.ctx(), "mover@test", "srv", ei.Atom("before"))).must(t)
 	require.Equal(t, ei.Atom("before"), v)
 	r.move()
@@ -502,9 +518,7 @@ func TestCloseOfConnThatMoves(t *testing.T) {
 	require.Eventually(t, func() bool { // it waits
 		return link.Within(&ca.l).Pending() != nil
 	}, tooLong, tick)
-	fd, err := descriptor.Duplicate(f.Descriptors()[0])
-	require.NoError(t, err)
-	defer descriptor.Close(fd)
+	defer descriptor.Close(duplicates(t, f.Descriptors())[0])
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, arrives(t, closed, "the end of Close").err, ErrMoved)
 	require.NoError(t, ca.Close())
@@ -521,28 +535,22 @@ func TestAdoptAfterReconnect(t *testing.T) {
 		var moved []*Moved
 		for range 3 {
 			ours, theirs := w.join(peer, front, l)
-			m, err := theirs.Detach(w.ctx())
-			require.NoError(t, err)
-			moved = append(moved, m)
+			moved = append(moved, detach(t, theirs))
 			if len(moved) < 3 {
 				require.NoError(t, ours.Close())
 			}
 		}
-		second, err := inner.Adopt(w.ctx(), moved[1])
-		require.NoError(t, err)
-		_, err = inner.Adopt(w.ctx(), moved[0])
+		second := adopt(t, inner, moved[1])
+		_, err := inner.Adopt(w.ctx(), moved[0])
 		require.ErrorIs(t, err, ErrConnected, "made before")
 		require.Same(t, second, inner.Conn("peer@test"))
 
 		frozen := freeze(t, second)
-		fd, err := descriptor.Duplicate(moved[2].FD)
-		require.NoError(t, err)
-		_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, fd})
+		_, err = inner.Adopt(w.ctx(), &Moved{moved[2].State, duplicates(t, []int{moved[2].FD})[0]})
 		require.ErrorIs(t, err, ErrConnected, "frozen")
 		frozen.Thaw()
 		// the end of the second one has not been read yet
-		third, err := inner.Adopt(w.ctx(), moved[2])
-		require.NoError(t, err)
+		third := adopt(t, inner, moved[2])
 		require.ErrorIs(t, second.Err(), ErrSuperseded)
 		require.Same(t, third, inner.Conn("peer@test"))
 		require.NoError(t, peer.Conn("mover@test").Send(w.ctx(), third.Self(), 1))
@@ -572,10 +580,7 @@ func TestStageRefused(t *testing.T) {
 	_, err = r.n[1].Stage(nil, f.Descriptors()[0])
 	require.ErrorIs(t, err, ErrState)
 
-	fd, err := descriptor.Duplicate(f.Descriptors()[0])
-	require.NoError(t, err)
-	s, err := r.n[1].Stage(f.State(), fd)
-	require.NoError(t, err)
+	s := of(r.n[1].Stage(f.State(), duplicates(t, f.Descriptors())[0])).must(t)
 	require.Nil(t, r.n[1].Conn("peer@test"), "not yet")
 	require.NoError(t, s.Discard())
 	require.NoError(t, s.Discard())
@@ -589,10 +594,8 @@ func TestStartGivenUp(t *testing.T) {
 	w := newWorld(t, "tcp")
 	w.started("peer")
 	r := w.shuttle("peer@test", true)
-	m, err := r.c.Detach(w.ctx())
-	require.NoError(t, err)
-	s, err := r.n[1].Stage(m.State, m.FD)
-	require.NoError(t, err)
+	m := detach(t, r.c)
+	s := of(r.n[1].Stage(m.State, m.FD)).must(t)
 	f := freeze(t, r.n[1])
 	ctx, end := context.WithCancel(w.ctx())
 	begun := async(func() (*Conn, error) { return s.Start(ctx) })
@@ -600,7 +603,7 @@ func TestStartGivenUp(t *testing.T) {
 	require.ErrorIs(t, arrives(t, begun, "the end of Start").err, context.Canceled)
 	f.Thaw()
 	require.Nil(t, r.n[1].Conn("peer@test"))
-	_, err = s.Start(w.ctx())
+	_, err := s.Start(w.ctx())
 	require.ErrorIs(t, err, ErrStarted)
 	require.NoError(t, s.Discard())
 }
@@ -616,10 +619,7 @@ func TestSameWorker(t *testing.T) {
 	twin := w.node("mover", same(4711), logged)
 	twin.started.Store(true)
 	for i, n := range []*Node{twin, twin, r.n[1]} {
-		m, err := r.c.Detach(w.ctx())
-		require.NoError(t, err)
-		r.c, err = n.Adopt(w.ctx(), m)
-		require.NoError(t, err)
+		r.c = adopt(t, n, detach(t, r.c))
 		require.Len(t, log.Lines("level=WARN", "same Config.Worker", "peer=peer@test", "worker=0"), 1, "move %d", i)
 	}
 }
@@ -627,20 +627,16 @@ func TestSameWorker(t *testing.T) {
 // A Moved is closed only once: after that its descriptor's number may be another file's.
 func TestMovedIsClosedOnce(t *testing.T) {
 	w := newWorld(t, "tcp")
-	_, l := w.listening("peer")
-	go func() { _, _ = l.Accept(w.ctx()) }()
+	w.started("peer")
 	r := w.shuttle("peer@test", true)
-	m, err := r.c.Detach(w.ctx())
-	require.NoError(t, err)
-	c, err := r.n[1].Adopt(w.ctx(), m)
-	require.NoError(t, err)
-	_, err = r.n[0].Adopt(w.ctx(), m)
+	m := detach(t, r.c)
+	c := adopt(t, r.n[1], m)
+	_, err := r.n[0].Adopt(w.ctx(), m)
 	require.ErrorIs(t, err, ErrClosed, "there is nothing to adopt")
 	require.NoError(t, m.Close())
 	require.NoError(t, c.Err())
 
-	m, err = c.Detach(w.ctx())
-	require.NoError(t, err)
+	m = detach(t, c)
 	number := m.FD
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()

@@ -49,50 +49,64 @@ func (b *Mailbox) arrived(t testing.TB, n int) {
 	}, tooLong, tick)
 }
 
-// A connection is frozen only when its peer's requests are answered: the one that a server handles,
-// and those that are still unread.
-func TestFreezeAwaitsServers(t *testing.T) {
+// A connection is frozen only when its peer's requests are answered: the one that a server or a
+// function handles, and those that are still unread, or wait for a place.
+func TestFreezeAwaitsAnswers(t *testing.T) {
 	const calls = 5
-	w := newWorld(t, "tcp")
-	peer := w.started("peer")
-	r := w.shuttle("peer@test", true)
-	s := newSlow()
-	b := serve(t, r.n[0], "srv", s.server())
-	serve(t, r.n[1], "srv", Server{Call: func(context.Context, *Call) (any, error) { return "elsewhere", nil }})
-	answers := make(chan result[ei.Term], calls)
-	for i := range calls {
-		go func() { answers <- of(peer.CallName(w.ctx(), "mover@test", "srv", i)) }()
+	for what, call := range map[string]func(ctx context.Context, peer *Node, request any) (ei.Term, error){
+		"server": func(ctx context.Context, peer *Node, request any) (ei.Term, error) {
+			return peer.CallName(ctx, "mover@test", "srv", request)
+		},
+		"function": func(ctx context.Context, peer *Node, request any) (ei.Term, error) {
+			return peer.RPC(ctx, "mover@test", "m", "f", request)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, "tcp")
+			peer := w.started("peer")
+			r := w.shuttle("peer@test", true, func(cfg *Config) { cfg.MaxCalls = 1 })
+			s := newSlow()
+			elsewhere := Server{Call: func(context.Context, *Call) (any, error) { return "elsewhere", nil }}
+			for i, srv := range []Server{s.server(), elsewhere} {
+				serve(t, r.n[i], "srv", srv)
+				require.NoError(t, r.n[i].kernel.serve())
+				r.n[i].Expose("m", "f", func(ctx context.Context, args []ei.Term) (any, error) {
+					return srv.Call(ctx, &Call{Request: args[0]})
+				})
+			}
+			answers := make(chan result[ei.Term], calls)
+			for i := range calls {
+				go func() { answers <- of(call(w.ctx(), peer, i)) }()
+			}
+			<-s.entered
+			for range 2 { // what the first one has waited for is not waited for twice
+				// until it has found what is owed, and waits
+				short := ctxWhile(t, func() bool { return r.c.works.Count() < calls || !r.c.works.Awaited() })
+				_, err := r.c.Freeze(short)
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorIs(t, err, ErrDraining)
+				require.ErrorContains(t, err, "5 owe the peer an answer")
+				require.NoError(t, r.c.Err())
+			}
+			moved := async(func() (*Moved, error) { return r.c.Detach(w.ctx()) })
+			for i := range calls {
+				select {
+				case <-moved:
+					require.Fail(t, "moved with requests unanswered", "%d", calls-i)
+				default:
+				}
+				s.proceed <- struct{}{}
+			}
+			m := arrives(t, moved, "the connection").must(t)
+			require.Zero(t, r.c.works.Count())
+			r.c = adopt(t, r.n[1], m)
+			for range calls {
+				a := arrives(t, answers, "the answer").must(t)
+				require.Equal(t, ei.Atom("ok"), a.(ei.Tuple)[0])
+			}
+			require.Equal(t, ei.Binary("elsewhere"), of(call(w.ctx(), peer, "next")).must(t))
+		})
 	}
-	<-s.entered
-	b.arrived(t, calls-1)
-	for range 2 { // what the first one has waited for is not waited for twice
-		// until it has found what is owed, and waits
-		short := ctxWhile(t, func() bool { return r.c.works.Count() < calls || !r.c.works.Awaited() })
-		_, err := r.c.Freeze(short)
-		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorIs(t, err, ErrDraining)
-		require.ErrorContains(t, err, "5 owe the peer an answer")
-		require.NoError(t, r.c.Err())
-	}
-	moved := async(func() (*Moved, error) { return r.c.Detach(w.ctx()) })
-	for i := range calls {
-		select {
-		case <-moved:
-			require.Fail(t, "moved with requests unanswered", "%d", calls-i)
-		default:
-		}
-		s.proceed <- struct{}{}
-	}
-	m := <-moved
-	require.NoError(t, m.err)
-	require.Zero(t, r.c.works.Count())
-	r.c = of(r.n[1].Adopt(w.ctx(), m.v)).must(t)
-	for range calls {
-		a := arrives(t, answers, "the answer")
-		require.NoError(t, a.err)
-		require.Equal(t, ei.Atom("ok"), a.v.(ei.Tuple)[0])
-	}
-	require.Equal(t, ei.Binary("elsewhere"), of(peer.CallName(w.ctx(), "mover@test", "srv", "next")).must(t))
 }
 
 // A freeze does not wait for what is no request, for requests of this node, for those answered

@@ -18,10 +18,9 @@ import (
 
 // If something delays a freeze for too long, the connection stays here, as if nothing had happened.
 func TestFreezeOverBudget(t *testing.T) {
-	t.Parallel() // it waits
 	w := newWorld(t, "tcp")
 	peer := w.started("peer")
-	r := w.shuttle("peer@test", true)
+	r := w.shuttle("peer@test", true, func(cfg *Config) { cfg.DrainTimeout = 100 * time.Millisecond })
 	release, entered := make(chan struct{}), make(chan struct{})
 	got := make(chan *Message, 10)
 	var once sync.Once
@@ -51,51 +50,8 @@ func TestFreezeOverBudget(t *testing.T) {
 	arrives(t, got, "the second")
 	require.NoError(t, r.c.Send(w.ctx(), b.Pid(), "out"))
 	receive(t, b)
+	r.n[0].cfg.DrainTimeout = tooLong
 	r.move()
-}
-
-// A connection is frozen when the functions that run for its peer, and those that wait for a place,
-// have answered.
-func TestFreezeAwaitsAnswers(t *testing.T) {
-	w := newWorld(t, "tcp")
-	peer := w.started("peer")
-	r := w.shuttle("peer@test", true, func(cfg *Config) { cfg.MaxCalls = 1 })
-	release, entered := make(chan struct{}), make(chan struct{}, 2)
-	require.NoError(t, r.n[0].kernel.serve())
-	r.n[0].Expose("m", "slow", func(context.Context, []ei.Term) (any, error) {
-		entered <- struct{}{}
-		<-release
-		return 42, nil
-	})
-	answer := make(chan ei.Term, 2)
-	for range cap(answer) {
-		go func() {
-			v, err := peer.RPC(w.ctx(), "mover@test", "m", "slow")
-			if err == nil {
-				answer <- v
-			}
-		}()
-	}
-	<-entered
-	require.Eventually(t, func() bool { return r.c.works.Count() == 2 }, tooLong, tick)
-	short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
-	defer cancel()
-	_, err := r.c.Freeze(short)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "2 owe the peer an answer")
-	frozen := make(chan error, 1)
-	go func() {
-		f, err := r.c.Freeze(w.ctx())
-		if err == nil {
-			f.Thaw()
-		}
-		frozen <- err
-	}()
-	close(release)
-	require.NoError(t, arrives(t, frozen, "the end of the freeze"))
-	for range cap(answer) {
-		require.Equal(t, ei.Int(42), arrives(t, answer, "the answer"))
-	}
 }
 
 // A connection whose plug-in cannot be handed over is refused by the plug-in's name, before

@@ -63,10 +63,9 @@ func TestERPC(t *testing.T) {
 				}
 			}
 		}
-		n, err := ERPCAs[[]int](w.ctx(), here, there.Name(), "m", "echo", 1, 2)
-		require.NoError(t, err)
+		n := of(ERPCAs[[]int](w.ctx(), here, there.Name(), "m", "echo", 1, 2)).must(t)
 		require.Equal(t, []int{1, 2}, n)
-		_, err = here.ERPC(w.ctx(), there.Name(), "m", "echo", make(chan int))
+		_, err := here.ERPC(w.ctx(), there.Name(), "m", "echo", make(chan int))
 		require.ErrorContains(t, err, "is no term")
 		_, err = here.ERPC(w.ctx(), "nobody@test", "m", "echo")
 		require.ErrorIs(t, err, ErrNoConnection)
@@ -131,8 +130,7 @@ func TestERPCGivenUp(t *testing.T) {
 			cancel()
 			require.ErrorIs(t, arrives(t, called, "the end of the call").err, context.Canceled)
 			arrives(t, ended, "the end of the function")
-			v, err := ERPCAs[int](w.ctx(), caller, there.Name(), "m", "one")
-			require.NoError(t, err)
+			v := of(ERPCAs[int](w.ctx(), caller, there.Name(), "m", "one")).must(t)
 			require.Equal(t, 1, v)
 		}
 		b := box(t, here)
@@ -239,10 +237,8 @@ func TestERPCFromUnstarted(t *testing.T) {
 	_, err := n.ERPC(w.ctx(), "bob@test", "m", "exit")
 	require.ErrorAs(t, err, new(*Raise))
 	require.NoError(t, n.ERPCCast(w.ctx(), "bob@test", "m", "echo", 1))
-	r, err := n.ERPCRequest(w.ctx(), "bob@test", "m", "echo", 2)
-	require.NoError(t, err)
-	v, err = r.Wait(w.ctx())
-	require.NoError(t, err)
+	r := of(n.ERPCRequest(w.ctx(), "bob@test", "m", "echo", 2)).must(t)
+	v = of(r.Wait(w.ctx())).must(t)
 	require.Equal(t, "[2]", v.String())
 }
 
@@ -263,8 +259,7 @@ func TestRequests(t *testing.T) {
 		}))
 		var requests []*Request
 		for i := range 4 {
-			r, err := here.ERPCRequest(w.ctx(), there.Name(), "m", "gate", i)
-			require.NoError(t, err)
+			r := of(here.ERPCRequest(w.ctx(), there.Name(), "m", "gate", i)).must(t)
 			require.Equal(t, there.Name(), r.Node())
 			requests = append(requests, r)
 		}
@@ -276,8 +271,7 @@ func TestRequests(t *testing.T) {
 		close(gates[2])
 		var order []int
 		for r := range Answered(w.ctx(), requests...) {
-			v, err := WaitAs[int](w.ctx(), r)
-			require.NoError(t, err)
+			v := of(WaitAs[int](w.ctx(), r)).must(t)
 			arrives(t, r.Done(), "the answer")
 			order = append(order, v)
 			switch v {
@@ -291,8 +285,7 @@ func TestRequests(t *testing.T) {
 			}
 		}
 		require.Equal(t, []int{2, 0, 3}, order)
-		v, err := requests[2].Wait(w.ctx())
-		require.NoError(t, err)
+		v := of(requests[2].Wait(w.ctx())).must(t)
 		require.Equal(t, ei.Int(2), v, "again")
 		requests[1].Abandon()
 		_, err = requests[1].Wait(w.ctx())
@@ -300,18 +293,13 @@ func TestRequests(t *testing.T) {
 		nothingLeft(t, here, there)
 
 		serve(t, there, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
-		r, err := here.SendRequestName(w.ctx(), there.Name(), "echo", 7)
-		require.NoError(t, err)
-		n, err := WaitAs[int](w.ctx(), r)
-		require.NoError(t, err)
+		r := of(here.SendRequestName(w.ctx(), there.Name(), "echo", 7)).must(t)
+		n := of(WaitAs[int](w.ctx(), r)).must(t)
 		require.Equal(t, 7, n)
-		r, err = here.SendRequest(w.ctx(), there.Whereis("echo").Pid(), 8)
-		require.NoError(t, err)
-		v, err = r.Wait(w.ctx())
-		require.NoError(t, err)
+		r = of(here.SendRequest(w.ctx(), there.Whereis("echo").Pid(), 8)).must(t)
+		v = of(r.Wait(w.ctx())).must(t)
 		require.Equal(t, ei.Int(8), v)
-		r, err = here.SendRequestName(w.ctx(), there.Name(), "nobody", 7)
-		require.NoError(t, err)
+		r = of(here.SendRequestName(w.ctx(), there.Name(), "nobody", 7)).must(t)
 		_, err = r.Wait(w.ctx())
 		require.ErrorIs(t, err, ErrNoProc)
 		_, err = here.ERPCRequest(w.ctx(), "nobody@test", "m", "gate")
@@ -324,10 +312,9 @@ func TestRequestsEndWithNode(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
 	b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return nil, ctx.Err() })
-	r, err := a.ERPCRequest(w.ctx(), "bob@test", "m", "wait")
-	require.NoError(t, err)
+	r := of(a.ERPCRequest(w.ctx(), "bob@test", "m", "wait")).must(t)
 	require.NoError(t, a.Close())
-	_, err = r.Wait(w.ctx())
+	_, err := r.Wait(w.ctx())
 	require.ErrorIs(t, err, ErrClosed)
 	_, err = a.ERPCRequest(w.ctx(), "bob@test", "m", "wait")
 	require.ErrorIs(t, err, ErrClosed)

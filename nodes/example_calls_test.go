@@ -89,10 +89,7 @@ func ExampleAnswered() {
 	var requests []*nodes.Request
 	for _, fun := range []string{"slow", "quick"} {
 		r, err := alice.ERPCRequest(ctx, "bob@host", "work", fun) // it is out
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
+		check(err)
 		requests = append(requests, r)
 	}
 	for r := range nodes.Answered(ctx, requests...) {
@@ -117,17 +114,11 @@ func ExampleMailbox_SpawnMonitor() {
 		return nil, &nodes.Raise{Class: nodes.ClassExit, Reason: ei.Atom("tired")}
 	})
 	box, err := alice.NewMailbox(nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	check(err)
 	pid, ref, err := box.SpawnMonitor(ctx, "bob@host", "work", "run")
 	fmt.Println(pid.Node, err)
 	m, err := box.Receive(ctx)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	check(err)
 	fmt.Println(m.Ref == ref, m.From == pid)
 	fmt.Println(m.Reason.Decode())
 	// Output:
@@ -158,17 +149,11 @@ func ExampleMailboxOf() {
 		return nil
 	}))
 	box, err := alice.NewMailbox(nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	check(err)
 	cart, err := box.SpawnLink(ctx, "bob@host", "shop", "cart") // spawn_link('bob@host', shop, cart, [])
 	fmt.Println(cart.Node, err)
 	for _, item := range []string{"tea", "milk"} {
-		if err := box.Send(ctx, cart, item); err != nil {
-			fmt.Println(err)
-			return
-		}
+		check(box.Send(ctx, cart, item))
 		for count, err := range nodes.Messages[int](ctx, box) {
 			fmt.Println(count, err)
 			break
@@ -188,10 +173,7 @@ func ExampleWithGroupLeader() {
 	defer bob.Close()
 
 	leader, err := alice.NewMailbox(nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	check(err)
 	bob.Expose("work", "where", nodes.FuncOf(func(ctx context.Context) ei.Term { return nodes.GroupLeaderOf(ctx) }))
 	where, err := alice.ERPC(nodes.WithGroupLeader(ctx, leader.Pid()), "bob@host", "work", "where")
 	fmt.Println(where == leader.Pid(), err)

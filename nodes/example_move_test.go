@@ -33,14 +33,8 @@ func ExampleRestore() {
 		Handover: func(context.Context) ([]byte, error) { return []byte("xxx"), nil },
 	}
 	old, err := nodes.New(cfg)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	if err := old.Start(ctx); err != nil {
-		fmt.Println(err)
-		return
-	}
+	check(err)
+	check(old.Start(ctx))
 	pid := old.Whereis("count").Pid()
 
 	frozen, err := old.Freeze(ctx)
@@ -95,10 +89,7 @@ func ExampleConn_Detach() {
 	peer, old, next := node("peer@127.0.0.1", "peer", 0), node("moves@127.0.0.1", "old", 1), node("moves@127.0.0.1", "next", 2)
 	for _, n := range []*nodes.Node{peer, old, next} {
 		defer n.Close()
-		if err := n.Start(ctx); err != nil {
-			fmt.Println(err)
-			return
-		}
+		check(n.Start(ctx))
 	}
 	if _, err := peer.ConnectAddr(ctx, old.Listeners()[0].Addr(), "moves@127.0.0.1"); err != nil {
 		fmt.Println(err)
@@ -132,25 +123,16 @@ func ExampleNode_Offer() {
 	if err == nil {
 		err = n.Start(ctx)
 	}
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	check(err)
 	channel, other, err := handoff.ChannelPair()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	check(err)
 	defer channel.Close()
 
 	running := make(chan *nodes.Node)
 	go func() { // the new process
 		defer close(running)
 		channel, err := handoff.FileChannel(other)
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
+		check(err)
 		defer channel.Close()
 		var staged *nodes.Staged
 		taken, err := (&handoff.Acceptance{

@@ -46,18 +46,21 @@ func two(ctx context.Context) (alice, bob *nodes.Node) {
 	var ns []*nodes.Node
 	for name, at := range table {
 		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: at.Addr, Resolver: table})
-		if err != nil {
-			log.Fatal(err)
-		}
-		if err := n.Start(ctx); err != nil {
-			log.Fatal(err)
-		}
+		check(err)
+		check(n.Start(ctx))
 		ns = append(ns, n)
 	}
 	if ns[0].Name() != "alice@host" {
 		ns[0], ns[1] = ns[1], ns[0]
 	}
 	return ns[0], ns[1]
+}
+
+// check ends an example in which something has failed; a program has something better to do.
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
 }
 
 // What a Go function returns is the call's result, and its error an exception. What it cannot take
@@ -106,19 +109,13 @@ func ExampleRule() {
 			{}, // nothing else
 		},
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer shop.Close()
 	shop.Expose("shop", "quote", nodes.FuncOf(func(pieces int) int { return 7 * pieces }))
 	shop.Expose("shop", "refund", nodes.FuncOf(func(pieces int) int { return 7 * pieces }))
-	if err := shop.Start(ctx); err != nil {
-		log.Fatal(err)
-	}
+	check(shop.Start(ctx))
 	web, err := nodes.New(nodes.Config{Name: "web1@host", Cookie: "secret", Transport: tr, Resolver: table})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer web.Close()
 	fmt.Println(web.RPC(ctx, "shop@host", "shop", "quote", 2))
 	var refused *nodes.Raise
@@ -190,9 +187,7 @@ func ExampleMethodsOf() {
 	defer bob.Close()
 
 	methods, err := nodes.MethodsOf(&till{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	if _, err := bob.Serve("till", nodes.Server{On: methods}, nil); err != nil {
 		log.Fatal(err)
 	}
@@ -231,9 +226,7 @@ func ExampleCallAs() {
 		return ei.Result[int]{Value: stock[o.SKU]}, nil
 	}
 	_, err := bob.Serve("stock", nodes.Server{On: map[string]nodes.Func{"take": nodes.FuncOf(take)}}, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	for _, qty := range []int{3, 9} {
 		left, err := nodes.CallNameAs[int](ctx, alice, "bob@host", "stock", takeRequest{Order: order{"A1", qty}})
 		var reason *ei.ReasonError
@@ -259,25 +252,15 @@ func ExampleMessages() {
 		Value  float64
 	}
 	readings, err := bob.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := bob.Register(ctx, "readings", readings); err != nil {
-		log.Fatal(err)
-	}
+	check(err)
+	check(bob.Register(ctx, "readings", readings))
 	sensor, err := alice.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	for _, message := range []any{reading{"hall", 19.5}, "something else", reading{"yard", -3}} {
-		if err := sensor.SendName(ctx, "bob@host", "readings", message); err != nil {
-			log.Fatal(err)
-		}
+		check(sensor.SendName(ctx, "bob@host", "readings", message))
 	}
 	for r, err := range nodes.Messages[reading](ctx, readings) {
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 		fmt.Println(r.Sensor, r.Value)
 		if r.Sensor == "yard" {
 			break
@@ -297,12 +280,8 @@ func ExampleMailbox() {
 	defer bob.Close()
 
 	counter, err := bob.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := bob.Register(ctx, "counter", counter); err != nil {
-		log.Fatal(err)
-	}
+	check(err)
+	check(bob.Register(ctx, "counter", counter))
 	go func() { // answers {Pid, N} with N + 1, and leaves on a message of any other form
 		for m, err := range counter.All(ctx) {
 			if err != nil {
@@ -323,20 +302,14 @@ func ExampleMailbox() {
 	}()
 
 	self, err := alice.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	if _, err := self.MonitorName(ctx, "bob@host", "counter"); err != nil {
 		log.Fatal(err)
 	}
 	for _, message := range []any{ei.Tuple{self.Pid(), ei.Int(41)}, "stop"} {
-		if err := self.SendName(ctx, "bob@host", "counter", message); err != nil {
-			log.Fatal(err)
-		}
+		check(self.SendName(ctx, "bob@host", "counter", message))
 		m, err := self.Receive(ctx)
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 		if m.Reason == nil {
 			fmt.Println("got", m.Payload)
 		} else {
@@ -357,9 +330,7 @@ func ExampleMailbox_Receive_selective() {
 	defer alice.Close()
 	defer bob.Close()
 	self, err := bob.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 
 	var aside []*nodes.Message
 	receive := func(matches func(*nodes.Message) bool) (*nodes.Message, error) {
@@ -390,19 +361,13 @@ func ExampleMailbox_Receive_selective() {
 	}
 
 	from, err := alice.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	for _, tag := range []ei.Atom{"late", "other", "urgent"} {
-		if err := from.Send(ctx, self.Pid(), ei.Tuple{tag, ei.Int(1)}); err != nil {
-			log.Fatal(err)
-		}
+		check(from.Send(ctx, self.Pid(), ei.Tuple{tag, ei.Int(1)}))
 	}
 	for _, tag := range []ei.Atom{"urgent", "late"} {
 		m, err := receive(tagged(tag))
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 		fmt.Println(m.Payload)
 	}
 	// Output:
@@ -431,17 +396,11 @@ func ExampleServer() {
 	_, err := bob.Serve("stack", nodes.Server{On: map[string]nodes.Func{
 		"push": nodes.FuncOf(push), "pop": nodes.FuncOf(pop),
 	}}, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 
 	self, err := alice.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := self.CastName(ctx, "bob@host", "stack", ei.T("push", 1.5)); err != nil {
-		log.Fatal(err)
-	}
+	check(err)
+	check(self.CastName(ctx, "bob@host", "stack", ei.T("push", 1.5)))
 	for range 2 {
 		fmt.Println(alice.CallName(ctx, "bob@host", "stack", ei.Atom("pop")))
 	}
@@ -469,54 +428,17 @@ func ExampleServer_terms() {
 		},
 		Cast: func(_ context.Context, request ei.Term) { stack = append(stack, request) },
 	}, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 
 	self, err := alice.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := self.CastName(ctx, "bob@host", "stack", 1.5); err != nil {
-		log.Fatal(err)
-	}
+	check(err)
+	check(self.CastName(ctx, "bob@host", "stack", 1.5))
 	for range 2 {
 		fmt.Println(alice.CallName(ctx, "bob@host", "stack", ei.Atom("pop")))
 	}
 	// Output:
 	// {ok,1.5} <nil>
 	// {error,<<"nothing to pop">>} <nil>
-}
-
-// A cast is a request without a reply. One sender's requests arrive in order, so that a call sees
-// what its casts have done.
-func ExampleMailbox_Cast() {
-	ctx := context.Background()
-	alice, bob := two(ctx)
-	defer alice.Close()
-	defer bob.Close()
-
-	total := 0
-	counter, err := bob.Serve("counter", nodes.Server{On: map[string]nodes.Func{
-		"add":   nodes.FuncOf(func(n int) { total += n }),
-		"total": nodes.FuncOf(func() int { return total }),
-	}}, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-
-	self, err := alice.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := self.Cast(ctx, counter.Pid(), ei.T("add", 2)); err != nil {
-		log.Fatal(err)
-	}
-	if err := self.CastName(ctx, "bob@host", "counter", ei.T("add", 3)); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(nodes.CallAs[int](ctx, self, counter.Pid(), ei.Atom("total")))
-	// Output: 5 <nil>
 }
 
 // A mailbox that calls is a process to the server, which may remember it, and tell it more than the
@@ -528,26 +450,18 @@ func ExampleMailbox_Call() {
 	defer bob.Close()
 
 	news, err := bob.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	subscribe := func(ctx context.Context) error { // nil is ok
 		return news.Send(ctx, nodes.CallOf(ctx).From, "the first item")
 	}
 	_, err = bob.Serve("news", nodes.Server{On: map[string]nodes.Func{"subscribe": nodes.FuncOf(subscribe)}}, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 
 	self, err := alice.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(self.CallName(ctx, "bob@host", "news", ei.Atom("subscribe")))
 	m, err := self.Receive(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(m.Payload)
 	// Output:
 	// ok <nil>
@@ -559,29 +473,19 @@ func ExampleConn_Receive() {
 	ctx := context.Background()
 	tr := transport.NewMemory()
 	bob, err := nodes.New(nodes.Config{Name: "bob@host", Cookie: "secret", Transport: tr, Resolver: nodes.Static{}})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer bob.Close()
 	l, err := bob.Listen(ctx, transport.MemoryAddr("bob"))
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	go func() {
 		alice, err := nodes.New(nodes.Config{
 			Name: "alice@host", Cookie: "secret", Transport: tr, Resolver: nodes.Static{"bob@host": {Addr: l.Addr()}},
 		})
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 		c, err := alice.Connect(ctx, "bob@host")
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 		for _, text := range []string{"hello", "world"} {
-			if err := c.SendName(ctx, "printer", text); err != nil {
-				log.Fatal(err)
-			}
+			check(c.SendName(ctx, "printer", text))
 		}
 		if err := alice.Shutdown(ctx); err != nil { // sends what waits
 			log.Fatal(err)
@@ -589,9 +493,7 @@ func ExampleConn_Receive() {
 	}()
 
 	c, err := l.Accept(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println("connected:", c.Name())
 	for m := new(nodes.Message); ; {
 		if err := c.ReceiveInto(ctx, m); err != nil {
@@ -616,24 +518,14 @@ func ExampleMailbox_Link() {
 	defer bob.Close()
 
 	worker, err := bob.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	supervisor, err := alice.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := supervisor.Link(ctx, worker.Pid()); err != nil {
-		log.Fatal(err)
-	}
+	check(err)
+	check(supervisor.Link(ctx, worker.Pid()))
 	// erlang:exit(Pid, overtime)
-	if err := supervisor.SendExit(ctx, worker.Pid(), ei.Atom("overtime")); err != nil {
-		log.Fatal(err)
-	}
+	check(supervisor.SendExit(ctx, worker.Pid(), ei.Atom("overtime")))
 	m, err := supervisor.Receive(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(m.Op, m.From == worker.Pid(), m.Reason)
 	fmt.Println(worker.Err().(*nodes.ExitError).Reason)
 	// Output:
@@ -654,17 +546,11 @@ func ExampleNode_Handle() {
 		heard <- fmt.Sprint(m.Payload, " from ", m.Conn().Name())
 		m.Release()
 	}, nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	mouth, err := alice.NewMailbox(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	for _, text := range []string{"hello", "goodbye"} {
-		if err := mouth.SendName(ctx, "bob@host", "ear", text); err != nil {
-			log.Fatal(err)
-		}
+		check(mouth.SendName(ctx, "bob@host", "ear", text))
 	}
 	fmt.Println(<-heard)
 	fmt.Println(<-heard)

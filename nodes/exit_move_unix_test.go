@@ -163,9 +163,7 @@ func TestRestoreBesideLastWords(t *testing.T) {
 	isRead(deaf)
 	watched = deaf.Self
 	b := box(t, n)
-	for i := range 10_000 {
-		require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.Self}))
-	}
+	deaf.watch(b, 10_000)
 	// far more than a peer that does not read, the kernel and QueueLimit have room for
 	b.Exit(ei.Atom("normal"))
 	f := freeze(t, n)

@@ -49,6 +49,32 @@ func monitorRef(p *wire, i int) ei.Ref {
 	return ei.Ref{Node: p.Self.Node, Creation: 77, Len: 3, ID: [5]uint32{uint32(i), 1, 2}}
 }
 
+// watch has the peer monitor a process so many times.
+func (p *wire) watch(b *Mailbox, times int) {
+	p.T.Helper()
+	for i := range times {
+		require.True(p.T, b.watched(monitorRef(p, i), bonds.Watcher{Pid: p.Self}))
+	}
+}
+
+// lose ends a process of n that the peer monitors so many times.
+func (p *wire) lose(n *Node, times int, why ei.Term) {
+	p.T.Helper()
+	b := box(p.T, n)
+	p.watch(b, times)
+	b.Exit(why)
+}
+
+// hearEnds reads so many ends of what the peer monitors.
+func (p *wire) hearEnds(times int, want ei.Term) {
+	p.T.Helper()
+	for range times {
+		ctl, why := p.Next()
+		require.Equal(p.T, dist.OpPayloadMonitorPExit, ctl.Op)
+		require.Equal(p.T, want, why)
+	}
+}
+
 // If a process with many links and monitors ends, a node that does not read delays none of the
 // others that hear of it.
 func TestExitBesideDeafPeer(t *testing.T) {
@@ -57,17 +83,13 @@ func TestExitBesideDeafPeer(t *testing.T) {
 		b, here := box(t, n), trapping(t, n)
 		for i := range many {
 			require.True(t, b.linked(ei.Pid{Node: "deaf@test", ID: uint32(i), Creation: 77}))
-			require.True(t, b.watched(monitorRef(good, i), bonds.Watcher{Pid: good.Self}))
 		}
+		good.watch(b, many)
 		require.NoError(t, here.Link(t.Context(), b.Pid()))
 		b.Exit(ei.Atom("crash"))
 		_, why := reason(t, here, dist.OpExit)
 		require.Equal(t, ei.Atom("crash"), why)
-		for range many {
-			ctl, why := good.Next()
-			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
-			require.Equal(t, ei.Atom("crash"), why)
-		}
+		good.hearEnds(many, ei.Atom("crash"))
 		hears()
 		for range many {
 			ctl, why := deaf.nextSignal()
@@ -81,19 +103,15 @@ func TestExitBesideDeafPeer(t *testing.T) {
 func TestShutdownBesideDeafPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, _ func()) {
 		const many = 10
-		for i := range many {
+		for range many {
 			b := box(t, n)
 			require.True(t, b.linked(deaf.Self))
-			require.True(t, b.watched(monitorRef(good, i), bonds.Watcher{Pid: good.Self}))
+			good.watch(b, 1)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
-		for range many {
-			ctl, why := good.Next()
-			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
-			require.Equal(t, ei.Atom("shutdown"), why)
-		}
+		good.hearEnds(many, ei.Atom("shutdown"))
 		cancel()
 		require.ErrorIs(t, (<-down).err, context.Canceled)
 	})
@@ -105,17 +123,13 @@ func TestShutdownTooLateTells(t *testing.T) {
 	n, p := w.met("alice")
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	const many = 10
-	for i := range many {
-		require.True(t, box(t, n).watched(monitorRef(p, i), bonds.Watcher{Pid: p.Self}))
+	for range many {
+		p.watch(box(t, n), 1)
 	}
 	ctx, cancel := context.WithCancel(w.ctx())
 	cancel()
 	_ = n.Shutdown(ctx)
-	for range many {
-		ctl, why := p.Next()
-		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
-		require.Equal(t, ei.Atom("shutdown"), why)
-	}
+	p.hearEnds(many, ei.Atom("shutdown"))
 }
 
 // The result of a spawned function reaches its caller, and its place is free again, although
@@ -133,8 +147,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 		}, ei.List{})
 		ctl, _ := good.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
-		pid, err := ctl.Result.Decode()
-		require.NoError(t, err)
+		pid := of(ctl.Result.Decode()).must(t)
 		require.True(t, n.procs.local(pid.(ei.Pid)).linked(deaf.Self))
 		close(proceed)
 		began := time.Now()
@@ -171,17 +184,11 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
 		c := n.Conn("deaf@test")
-		end := func(watchers int, why ei.Term) {
-			b := box(t, n)
-			for i := range watchers {
-				require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.Self}))
-			}
-			b.Exit(why)
-			synctest.Wait()
-		}
-		end(64, ei.Binary(make([]byte, link.SignalLimit/64)))
+		deaf.lose(n, 64, ei.Binary(make([]byte, link.SignalLimit/64)))
+		synctest.Wait()
 		require.NoError(t, c.Err(), "the last of them may exceed the limit")
-		end(exitSignals+1, ei.Atom("crash"))
+		deaf.lose(n, exitSignals+1, ei.Atom("crash"))
+		synctest.Wait()
 		require.ErrorIs(t, c.Err(), ErrEndsUnread)
 		require.NoError(t, n.procs.exits.Wait(t.Context()))
 	})
@@ -190,69 +197,49 @@ func TestTooManyEndsBesideDeafPeer(t *testing.T) {
 // fillExitQueue ends processes until no more signals can wait for a peer of theirs; ended is closed
 // when the last process, for whose signals there is no room, has told the peer of its end.
 func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {
-	end := func(watchers int, why ei.Term) {
-		b := box(t, n)
-		for i := range watchers {
-			require.True(t, b.watched(monitorRef(slow, i), bonds.Watcher{Pid: slow.Self}))
-		}
-		b.Exit(why)
-	}
-	end(64, ei.Binary(make([]byte, link.SignalLimit/64)))
+	slow.lose(n, 64, ei.Binary(make([]byte, link.SignalLimit/64)))
 	done := make(chan struct{})
-	go func() { end(exitSignals+1, ei.Atom("crash")); close(done) }()
+	go func() { slow.lose(n, exitSignals+1, ei.Atom("crash")); close(done) }()
 	synctest.Wait()
 	return done
 }
 
-// A peer that reads loses no signals, however many processes end: the processes wait for the peer.
+// A peer that reads, at once or slowly, loses no signals, however many processes end: the processes
+// wait for the peer.
 func TestEndsWaitForRoom(t *testing.T) {
-	need.Long(t, 8*time.Second)
-	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
-		ended := fillExitQueue(t, n, slow)
-		select {
-		case <-ended:
-			require.Fail(t, "there was no room")
-		default:
-		}
-		began := time.Now()
-		hears()
-		for i := range 64 + exitSignals + 1 {
-			ctl, _ := slow.nextSignal()
-			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
-			if i == 40 {
-				<-ended
-				require.Zero(t, time.Since(began), "they go on as soon as half has been read")
+	need.Long(t, 14*time.Second)
+	for _, pause := range []time.Duration{0, freezeBudget / 10} {
+		besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
+			ended := fillExitQueue(t, n, slow)
+			select {
+			case <-ended:
+				require.Fail(t, "there was no room")
+			default:
 			}
-		}
-		require.NoError(t, n.Conn("deaf@test").Err())
-	})
-}
-
-// Nor does a peer that reads slowly: as long as it reads, they wait.
-func TestEndsWaitForSlowPeer(t *testing.T) {
-	need.Long(t, 6*time.Second)
-	besideDeaf(t, func(t *testing.T, _ *world, n *Node, slow, _ *wire, hears func()) {
-		ended := fillExitQueue(t, n, slow)
-		hears()
-		for range 64 {
-			time.Sleep(freezeBudget / 10)
-			ctl, _ := slow.nextSignal()
-			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
-		}
-		<-ended
-		require.NoError(t, n.Conn("deaf@test").Err())
-	})
+			began := time.Now()
+			hears()
+			for i := range 64 + exitSignals + 1 {
+				if i < 64 {
+					time.Sleep(pause)
+				}
+				ctl, _ := slow.nextSignal()
+				require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
+				if i == 40 && pause == 0 {
+					<-ended
+					require.Zero(t, time.Since(began), "they go on as soon as half has been read")
+				}
+			}
+			<-ended
+			require.NoError(t, n.Conn("deaf@test").Err())
+		})
+	}
 }
 
 // When no more signals can wait for a peer, processes here and other peers still hear of the end of
 // a process, and no reader waits.
 func TestFullExitQueueKeepsNobody(t *testing.T) {
 	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, good *wire, hears func()) {
-		b := box(t, n)
-		for i := range 64 {
-			require.True(t, b.watched(monitorRef(deaf, i), bonds.Watcher{Pid: deaf.Self}))
-		}
-		b.Exit(ei.Binary(make([]byte, link.SignalLimit/64)))
+		deaf.lose(n, 64, ei.Binary(make([]byte, link.SignalLimit/64)))
 		c, began := n.Conn("deaf@test"), time.Now()
 		kill := func(b *Mailbox) { // as a process of the good peer does
 			require.True(t, b.watched(monitorRef(deaf, 100), bonds.Watcher{Pid: deaf.Self}))
@@ -319,12 +306,10 @@ func TestManyMonitorsEndBesideSlowPeer(t *testing.T) {
 				c, b := n.Conn("deaf@test"), box(t, n)
 				began := time.Now()
 				for range many {
-					ref, err := n.NewRef()
-					require.NoError(t, err)
+					ref := of(n.NewRef()).must(t)
 					end := func() { b.Demonitor(context.Background(), ref) }
 					if ofCalls {
-						b, err = n.newPrivate(c, ei.Ref{})
-						require.NoError(t, err)
+						b = of(n.newPrivate(c, ei.Ref{})).must(t)
 						end = func() { b.leave(c) }
 					}
 					b.mu.Lock()

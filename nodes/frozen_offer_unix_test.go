@@ -19,58 +19,8 @@ func channelPair(t testing.TB) (one, other *handoff.Channel) {
 	one, file, err := handoff.ChannelPair()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = one.Close() })
-	other, err = handoff.FileChannel(file)
-	require.NoError(t, err)
+	other = of(handoff.FileChannel(file)).must(t)
 	return one, other
-}
-
-// A process that cannot take a node over is refused before the node stops.
-func TestOfferRefusesEarly(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("front")
-	peer := w.started("peer")
-	connect(t, peer, n.Name())
-	for who, o := range map[string]*handoff.Offer{"node": n.Offer()} {
-		freeze := o.Freeze
-		for what, tt := range map[string]struct {
-			terms handoff.Terms
-			err   error
-		}{
-			"another name":    {handoff.Terms{What: "other@test", Plugins: Config{}.plugins()}, handoff.ErrOther},
-			"no plug-in":      {handoff.Terms{Plugins: []string{"other"}}, handoff.ErrUnknown},
-			"few descriptors": {handoff.Terms{Plugins: Config{}.plugins(), Descriptors: 3}, handoff.ErrLimit},
-			"fit":             {Config{}.Terms(), nil},
-		} {
-			t.Run(who+" "+what, func(t *testing.T) {
-				frozen := false
-				o.Freeze = func(ctx context.Context) (handoff.Frozen, error) {
-					frozen = true
-					f, err := freeze(ctx)
-					if err == nil {
-						f.Thaw()
-						err = errFault
-					}
-					return nil, err
-				}
-				one, other := channelPair(t)
-				taken := async(func() (handoff.Taken, error) {
-					defer other.Close()
-					stage := func(context.Context, []byte, []int) (handoff.Staged, error) { return nil, errors.ErrUnsupported }
-					return (&handoff.Acceptance{Terms: tt.terms, Stage: stage}).Take(w.ctx(), other)
-				})
-				h, err := o.Give(w.ctx(), one)
-				require.False(t, h.Moved)
-				require.Error(t, arrives(t, taken, "the other side").err)
-				if tt.err == nil {
-					require.True(t, frozen)
-					tt.err = errFault
-				} else {
-					require.False(t, frozen)
-				}
-				require.ErrorIs(t, err, tt.err)
-			})
-		}
-	}
 }
 
 // A process that takes a node over says that it knows the plug-ins of all addresses.
@@ -91,6 +41,7 @@ func TestOfferPlugins(t *testing.T) {
 		c.Also = []Endpoint{{Addr: transport.MemoryAddr("also"), Transport: memory}}
 	})
 	require.ElementsMatch(t, []string{"tcp", memory.Name()}, n.Offer().Plugins())
+	require.Equal(t, 2+spareDescriptors, n.Offer().Count(), "two listeners")
 	require.Equal(t, n.Name(), n.Offer().Terms.What)
 	for _, l := range n.Listeners() {
 		require.NoError(t, l.Close())

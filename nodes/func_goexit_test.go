@@ -31,9 +31,8 @@ func TestHandlerGoexit(t *testing.T) {
 	exits := func(*Mailbox, *Message) { runtime.Goexit() }
 	t.Run("message", func(t *testing.T) {
 		w := newWorld(t, "memory")
-		n := w.started("alice")
+		n, p := w.met("alice")
 		h := handle(t, n, "h", exits)
-		p := w.peer(n.Listeners()[0], role("wire@test"))
 		p.Say("h", ei.Atom("x"))
 		isRead(p)
 		require.Equal(t, goexit, exited(t, h))
@@ -59,9 +58,8 @@ func TestHandlerGoexit(t *testing.T) {
 	})
 	t.Run("end of a connection", func(t *testing.T) {
 		w := newWorld(t, "memory")
-		n := w.started("alice")
+		n, p := w.met("alice")
 		h := handle(t, n, "", exits, &MailboxOptions{TrapExit: true})
-		p := w.peer(n.Listeners()[0], role("wire@test"))
 		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: h.Pid()}, nil)
 		isRead(p)
 		c := n.Conn("wire@test")
@@ -74,14 +72,13 @@ func TestHandlerGoexit(t *testing.T) {
 
 func TestFuncGoexit(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	exposeAll(n)
 	_, err := w.started("bob").RPC(w.ctx(), "alice@test", "m", "goexit")
 	var e *RPCError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")}, e.Reason)
 	// As the C library asks.
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("goexit"), ei.List{}, ei.Atom("user")}})
 	_, answer := p.Next()
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), ei.Atom("killed")}}}, answer)

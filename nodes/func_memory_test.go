@@ -49,15 +49,13 @@ func TestFunctionMemory(t *testing.T) {
 	serve(t, n, "f", Server{On: map[string]Func{"f": f}})
 	for name, call := range waysToCall(w.ctx(), w.started("bob"), "alice@test") {
 		t.Run(name, func(t *testing.T) {
-			got, err := call(empties(100), empties(100))
-			require.NoError(t, err)
-			require.Equal(t, ei.Int(2), got)
+			require.Equal(t, ei.Int(2), of(call(empties(100), empties(100))).must(t))
 			var many []any
 			for range 200 {
 				many = append(many, empties(1000)) // 8 MB each: a megabyte in all
 			}
 			for _, args := range [][]any{{empties(1 << 20)}, many} {
-				size := 0
+				size, err := 0, error(nil)
 				for _, arg := range args {
 					size += len(arg.(ei.Raw))
 				}
@@ -125,10 +123,8 @@ func TestFunctionMemoryOfTerms(t *testing.T) {
 	nils := append(append(ei.AppendListHeader(nil, 1<<20), strings.Repeat("j", 1<<20)...), 'j')
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
-			got, err := call(ei.Binary(make([]byte, 5<<20)))
-			require.NoError(t, err)
-			require.Equal(t, ei.Int(1), got)
-			got, err = call(ei.Raw(nils)) // 16 MB
+			require.Equal(t, ei.Int(1), of(call(ei.Binary(make([]byte, 5<<20)))).must(t))
+			got, err := call(ei.Raw(nils)) // 16 MB
 			if name == "Call" {
 				require.Equal(t, ei.Tuple{ei.Atom("error"), ei.Atom("system_limit")}, got)
 			} else {

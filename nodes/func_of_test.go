@@ -86,9 +86,9 @@ func TestFuncOf(t *testing.T) {
 					require.NoError(t, err)
 					encoded[i] = ei.Raw(b)
 				}
-				check(t, nodes.FuncOf(tt.f), encoded, tt.want)
+				gives(t, nodes.FuncOf(tt.f), encoded, tt.want)
 			}
-			check(t, nodes.FuncOf(tt.f), args, tt.want)
+			gives(t, nodes.FuncOf(tt.f), args, tt.want)
 		})
 	}
 }
@@ -117,17 +117,17 @@ func TestFuncOptions(t *testing.T) {
 		require.NoError(t, err)
 		return list.(ei.List)
 	}
-	check(t, nodes.FuncOf(strings.ToUpper, lenient), args(`[abc]`), `<<"ABC">>`)
-	check(t, nodes.FuncOf(quoteFor), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`), `#{sku => <<"A1">>,total => 0.0}`)
-	check(t, nodes.FuncOf(quoteFor, strict), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`),
+	gives(t, nodes.FuncOf(strings.ToUpper, lenient), args(`[abc]`), `<<"ABC">>`)
+	gives(t, nodes.FuncOf(quoteFor), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`), `#{sku => <<"A1">>,total => 0.0}`)
+	gives(t, nodes.FuncOf(quoteFor, strict), args(`[#{sku => <<"A1">>, qty => 1, quantity => 2}]`),
 		`argument 1: ei: order: atom quantity: unknown key`)
 	timeout := func(s settings) int { return s.Timeout }
-	check(t, nodes.FuncOf(timeout), args(`[[{timout, 5}]]`), `0`)
-	check(t, nodes.FuncOf(timeout, strict), args(`[[{timout, 5}]]`), `argument 1: ei: settings: atom timout: unknown key`)
-	check(t, nodes.FuncOf(timeout, strict), args(`[[{timeout, 5}]]`), `5`)
-	check(t, nodes.FuncOf(note, nodes.FuncOptions{Absent: "nil"}), nil, `{ok,nil}`)
-	check(t, nodes.FuncOf(pair, nodes.FuncOptions{Absent: "nil"}), nil, `[nil,nil]`)
-	check(t, nodes.FuncOf(pair, nodes.FuncOptions{Absent: "undefined"}), nil, `[undefined,undefined]`)
+	gives(t, nodes.FuncOf(timeout), args(`[[{timout, 5}]]`), `0`)
+	gives(t, nodes.FuncOf(timeout, strict), args(`[[{timout, 5}]]`), `argument 1: ei: settings: atom timout: unknown key`)
+	gives(t, nodes.FuncOf(timeout, strict), args(`[[{timeout, 5}]]`), `5`)
+	gives(t, nodes.FuncOf(note, nodes.FuncOptions{Absent: "nil"}), nil, `{ok,nil}`)
+	gives(t, nodes.FuncOf(pair, nodes.FuncOptions{Absent: "nil"}), nil, `[nil,nil]`)
+	gives(t, nodes.FuncOf(pair, nodes.FuncOptions{Absent: "undefined"}), nil, `[undefined,undefined]`)
 	require.PanicsWithValue(t, `nodes.FuncOf: func() interface {}: FuncOptions.Absent is "null": want nil or undefined`,
 		func() { nodes.FuncOf(pair, nodes.FuncOptions{Absent: "null"}) })
 	_, err := nodes.New(nodes.Config{Name: "a@test", Cookie: "c", Absent: "null"})
@@ -142,11 +142,11 @@ func TestFuncOptions(t *testing.T) {
 // Nothing of a parameter's or a result's type runs when a Func is made: it is for values of which
 // there is none yet.
 func TestFuncOfRunsNoMethods(t *testing.T) {
-	check(t, nodes.FuncOf(func(h holder) holder { return h }), []ei.Term{ei.Int(5)}, `5`)
-	check(t, nodes.FuncOf(func(h *holder) (*holder, error) { return h, nil }), []ei.Term{ei.Int(5)}, `5`)
+	gives(t, nodes.FuncOf(func(h holder) holder { return h }), []ei.Term{ei.Int(5)}, `5`)
+	gives(t, nodes.FuncOf(func(h *holder) (*holder, error) { return h, nil }), []ei.Term{ei.Int(5)}, `5`)
 	type line struct{ H holder }
-	check(t, nodes.FuncOf(func(hs ...line) []line { return hs }), []ei.Term{ei.Map{{Key: ei.Atom("h"), Value: ei.Int(5)}}}, `[#{h => 5}]`)
-	check(t, nodes.FuncOf(func(h ei.Optional[holder]) ei.Optional[holder] { return h }), []ei.Term{ei.Int(5)}, `5`)
+	gives(t, nodes.FuncOf(func(hs ...line) []line { return hs }), []ei.Term{ei.Map{{Key: ei.Atom("h"), Value: ei.Int(5)}}}, `[#{h => 5}]`)
+	gives(t, nodes.FuncOf(func(h ei.Optional[holder]) ei.Optional[holder] { return h }), []ei.Term{ei.Int(5)}, `5`)
 }
 
 // A holder's methods take for granted that it was made whole, or that there is a term.
@@ -169,7 +169,7 @@ func sum(ns ...int) (s int) {
 	return s
 }
 
-func check(t *testing.T, fn nodes.Func, args []ei.Term, want string) {
+func gives(t *testing.T, fn nodes.Func, args []ei.Term, want string) {
 	t.Helper()
 	v, err := fn(t.Context(), args)
 	if err != nil {
@@ -195,6 +195,7 @@ func TestFuncOfRefuses(t *testing.T) {
 		"nodes.FuncOf: func(struct { A struct { B chan int } }): parameter 1 can be no term: ": func(struct{ A struct{ B chan int } }) {},
 		"nodes.FuncOf: func(time.Duration): parameter 1 can be no term: ei: time.Duration: ":   func(time.Duration) {},
 		"nodes.FuncOf: func() time.Duration: its result can be no term: ei: time.Duration: ":   func() time.Duration { return 0 },
+		"nodes.FuncOf: func(struct { T time.Duration }): parameter 1 can be no term: ":         func(struct{ T time.Duration }) {},
 		"nodes.FuncOf: func() chan int: its result can be no term: ":                           func() chan int { return nil },
 		"nodes.FuncOf: func() struct { A chan int }: its result can be no term: ":              func() struct{ A chan int } { panic(1) },
 		"nodes.FuncOf: func() (int, int, error): it returns more than a result, a bool and an error": func() (int, int, error) {

@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"runtime"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
 var bad = ei.Tuple{ei.Atom("bad"), ei.Int(1)}
@@ -134,42 +134,35 @@ func (p *wire) down(ref ei.Ref) ei.Term {
 // erpc:call: a spawned process whose exit reason is the result.
 func TestErpcCall(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	exposeAll(n)
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	options := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("error_only")}, ei.Atom("monitor")}
 	res := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9, 9, 9}}
 	call := func(function string, args ei.Term) ei.Term {
 		ref := p.request(1, "erpc", "execute_call", options, res, ei.Atom("m"), ei.Atom(function), args)
 		return p.down(ref)
 	}
-	goPanic := ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}
-	for _, tt := range []struct {
-		function string
-		args     ei.Term
-		want     ei.Term
-	}{
-		{"echo", ei.List{ei.Int(1)}, ei.Tuple{res, ei.Atom("return"), ei.List{ei.Int(1)}}},
-		{"echo", ei.String("\x01\x02"), ei.Tuple{res, ei.Atom("return"), ei.List{ei.Int(1), ei.Int(2)}}},
-		{"exit", ei.List{}, ei.Tuple{res, ei.Atom("exit"), bad}},
-		{"throw", ei.List{}, ei.Tuple{res, ei.Atom("throw"), bad}},
-		{"badarg", ei.List{}, ei.Tuple{res, ei.Atom("error"), bad, ei.List{ei.Atom("here")}}},
-		{"panic", ei.List{}, ei.Tuple{res, ei.Atom("error"), goPanic, stackOf("panic")}},
-		{"goexit", ei.List{}, ei.Atom("killed")},
-		{"conn", ei.List{}, ei.Tuple{res, ei.Atom("return"), ei.Atom("wire@test")}},
-		{"missing", ei.List{}, ei.Tuple{res, ei.Atom("error"), ei.Atom("undef"),
-			ei.List{ei.Tuple{ei.Atom("m"), ei.Atom("missing"), ei.List{}, ei.List{}}}}},
-		{"echo", ei.Atom("no_list"), ei.Tuple{res, ei.Atom("error"), ei.Atom("badarg"),
-			parse(t, "[{erlang,apply,[m,echo,no_list],[]}]")}},
+	for _, tt := range []struct{ function, args, want string }{
+		{"echo", `[1]`, `{#,return,[1]}`},
+		{"echo", `"ab"`, `{#,return,[97,98]}`},
+		{"exit", `[]`, `{#,exit,{bad,1}}`},
+		{"throw", `[]`, `{#,throw,{bad,1}}`},
+		{"badarg", `[]`, `{#,error,{bad,1},[here]}`},
+		{"panic", `[]`, `{#,error,{go_panic,<<"a bug">>},[{m,panic,0,[]}]}`},
+		{"goexit", `[]`, `killed`},
+		{"conn", `[]`, `{#,return,wire@test}`},
+		{"missing", `[]`, `{#,error,undef,[{m,missing,[],[]}]}`},
+		{"echo", `no_list`, `{#,error,badarg,[{erlang,apply,[m,echo,no_list],[]}]}`},
 	} {
-		require.Equal(t, tt.want.String(), call(tt.function, tt.args).String(), tt.function)
+		want := strings.Replace(tt.want, "#", res.String(), 1)
+		require.Equal(t, want, call(tt.function, parse(t, tt.args)).String(), tt.function)
 	}
 	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
 }
 
 func TestSpawn(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	exposeAll(n)
 	started, cancelled := make(chan ei.Term, 10), make(chan struct{}, 10)
 	n.Expose("m", "wait", func(ctx context.Context, args []ei.Term) (any, error) {
@@ -178,15 +171,13 @@ func TestSpawn(t *testing.T) {
 		cancelled <- struct{}{}
 		return nil, ctx.Err()
 	})
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	reply := func(ref ei.Ref, flags uint64) ei.Pid {
 		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Equal(t, ref, ctl.Ref)
 		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, flags, ctl.Flags, ctl.Result)
-		result, err := ctl.Result.Decode()
-		require.NoError(t, err)
+		result := decode(t, ctl.Result)
 		require.IsType(t, ei.Pid{}, result)
 		return result.(ei.Pid)
 	}
@@ -213,9 +204,7 @@ func TestSpawn(t *testing.T) {
 		p.Send(dist.Control{Op: dist.OpSend, To: pid}, ei.Binary(make([]byte, 1<<16)))
 	}
 	require.Eventually(t, func() bool { return n.Stats().Overflow > 3<<16 }, tooLong, tick)
-	kill, err := ei.AppendAtom(nil, "kill")
-	require.NoError(t, err)
-	p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: pid}, ei.Raw(kill))
+	p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: pid}, ei.Atom("kill"))
 	ops := map[dist.Op]ei.Term{}
 	for range 2 {
 		ctl, why := p.Next()
@@ -240,9 +229,7 @@ func TestSpawn(t *testing.T) {
 		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Zero(t, ctl.Flags)
-		result, err := ctl.Result.Decode()
-		require.NoError(t, err)
-		require.Equal(t, why, result)
+		require.Equal(t, why, decode(t, ctl.Result))
 	}
 	for _, option := range []ei.Term{ei.Int(1), ei.Tuple{}, ei.Atom("what"), ei.Tuple{ei.Atom("what"), ei.Map{}}, ei.List{}, ei.Map{}} {
 		p.request(7, "m", "echo", ei.List{monitor, option})
@@ -283,50 +270,33 @@ func TestSpawn(t *testing.T) {
 // erpc:cast and rpc:cast send nothing to the caller.
 func TestCastsAreNotAnswered(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	ran := make(chan ei.Term, 10)
 	n.Expose("m", "run", func(_ context.Context, args []ei.Term) (any, error) { ran <- args[0]; return nil, nil })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.request(1, "erpc", "execute_cast", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Atom("m"), ei.Atom("run"),
 		ei.List{ei.Int(1000)})
 	require.Equal(t, ei.Int(1000), arrives(t, ran, "the cast"))
 	p.Say("rex", ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple{ei.Atom("cast"), ei.Atom("m"), ei.Atom("run"), ei.List{ei.Int(2000)}, p.Self}})
 	require.Equal(t, ei.Int(2000), arrives(t, ran, "the cast"))
 
-	// The C library's form of a call, and the one with block_call.
-	n.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
-	p.Say("rex", ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(3000)}, ei.Atom("user")}})
-	ctl, reply := p.Next()
-	require.Equal(t, p.Self, ctl.To)
-	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.List{ei.Int(3000)}}, reply)
-	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
-	for _, tt := range [][2]ei.Term{
-		{ei.Tuple{ei.Atom("block_call"), ei.Atom("m"), ei.Atom("echo"), ei.List{ei.Int(4000)}, p.Self}, ei.List{ei.Int(4000)}},
-		{ei.Tuple{ei.Atom("what"), ei.Atom("m")}, ei.Tuple{ei.Atom("badrpc"), ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")}}},
-	} {
-		p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, tt[0]})
-		_, reply = p.Next()
-		require.Equal(t, ei.Tuple{ref, tt[1]}, reply)
-	}
+	// What comes first is the answer to a call.
+	p.Say("rex", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, monitorRef(p, 1)}, ei.Atom("what")})
+	_, reply := p.Next()
+	require.Equal(t, ei.Tuple{monitorRef(p, 1), otp.BadRPC(ei.Tuple{ei.Atom("EXIT"), ei.Atom("badarg")})}, reply)
 }
 
 // A process that is killed before its turn does not run, and its monitor fires at once.
 func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
 	running, release := make(chan ei.Term, 10), make(chan struct{})
 	n.Expose("m", "wait", func(_ context.Context, args []ei.Term) (any, error) { running <- args[0]; <-release; return 1, nil })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.request(1, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(1))
 	require.Equal(t, ei.Int(1), arrives(t, running, "the first"))
 	ref := p.request(2, "m", "wait", ei.List{ei.Atom("monitor")}, ei.Int(2))
 	ctl, _ := p.Next()
 	require.Equal(t, dist.OpSpawnReply, ctl.Op)
-	pid, err := ctl.Result.Decode()
-	require.NoError(t, err)
-	kill, err := ei.AppendAtom(nil, "kill")
-	require.NoError(t, err)
-	p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: pid.(ei.Pid)}, ei.Raw(kill))
+	p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: decode(t, ctl.Result).(ei.Pid)}, ei.Atom("kill"))
 	require.Equal(t, ei.Atom("killed"), p.down(ref))
 	third := p.request(3, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}, ei.Int(3))
 	close(release)
@@ -338,14 +308,13 @@ func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 // runs.
 func TestWaitingCallsAreNotDecoded(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
 	running, release := make(chan struct{}, 10), make(chan struct{})
 	n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) {
 		running <- struct{}{}
 		<-release
 		return nil, nil
 	})
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	quiet := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
 	p.request(0, "m", "wait", quiet)
 	arrives(t, running, "the first call")
@@ -376,72 +345,53 @@ func held() int {
 	return int(m.HeapAlloc)
 }
 
-// The link and the monitor that a SPAWN_REQUEST of this node has asked for begin with the
-// SPAWN_REPLY: how the new process ends is heard, and it hears of the end of its parent.
+// The link and the monitor that a SPAWN_REQUEST has asked for begin with the SPAWN_REPLY, also if
+// the program has sent the request itself: how the new process ends is heard, and it hears of the
+// end of its parent.
 func TestSpawnReply(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, p := w.met("alice")
 	crash := exitReason(ei.Atom("crash"))
-	child := func(id uint32) (pid ei.Pid) { return ei.Pid{Node: "wire@test", ID: id, Creation: 77} }
-	spawned := func(to ei.Pid, id uint32, flags uint64) ei.Ref {
+	child := ei.Pid{Node: "wire@test", ID: 1, Creation: 77}
+	b := trapping(t, a)
+	spawned := func() ei.Ref {
 		t.Helper()
-		ref, err := a.NewRef()
-		require.NoError(t, err)
-		result, err := ei.AppendPid(nil, child(id))
-		require.NoError(t, err)
-		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: ref, To: to, Flags: flags, Result: result}, nil)
+		ref := of(a.NewRef()).must(t)
+		p.Send(dist.Control{
+			Op: dist.OpSpawnReply, Ref: ref, To: b.Pid(), Flags: dist.SpawnLinked | dist.SpawnMonitored, Result: exitReason(child),
+		}, nil)
 		return ref
 	}
-	b := trapping(t, a)
-	answered := func() {
-		t.Helper()
-		m := receive(t, b)
-		require.Equal(t, dist.OpSpawnReply, m.Op)
-	}
-
-	ref := spawned(b.Pid(), 1, dist.SpawnLinked|dist.SpawnMonitored)
-	answered()
-	p.Send(dist.Control{Op: dist.OpExit, From: child(1), To: b.Pid(), Reason: crash}, nil)
-	p.Send(dist.Control{Op: dist.OpMonitorPExit, From: child(1), To: b.Pid(), Ref: ref, Reason: crash}, nil)
-	m, why := reason(t, b, dist.OpExit)
-	require.Equal(t, child(1), m.From)
-	require.Equal(t, ei.Atom("crash"), why)
-	m, why = reason(t, b, dist.OpMonitorPExit)
-	require.Equal(t, ref, m.Ref)
-	require.Equal(t, ei.Atom("crash"), why)
-	require.Empty(t, linksOf(b))
-	require.Empty(t, watchingOf(b))
-
-	spawned(b.Pid(), 2, 0)
-	answered()
-	require.Empty(t, linksOf(b))
-	require.Empty(t, watchingOf(b))
-
-	link, monitor := spawned(b.Pid(), 3, dist.SpawnLinked), spawned(b.Pid(), 4, dist.SpawnMonitored)
-	answered()
-	answered()
-	require.Contains(t, linksOf(b), child(3))
-	require.Contains(t, watchingOf(b), monitor)
-	require.NotContains(t, watchingOf(b), link)
-	b.Exit(ei.Atom("done"))
-	signals := func(reason ei.Atom, linked, monitored uint32, of ei.Ref) {
+	signals := func(why ei.Atom, ref ei.Ref) {
 		t.Helper()
 		for range 2 {
 			ctl, payload := p.nextSignal()
+			require.Equal(t, child, ctl.To)
 			if ctl.Op == dist.OpDemonitorP {
-				require.Equal(t, of, ctl.Ref)
-				require.Equal(t, child(monitored), ctl.To)
-				continue
+				require.Equal(t, ref, ctl.Ref)
+			} else {
+				require.Equal(t, dist.OpPayloadExit, ctl.Op)
+				require.Equal(t, why, payload)
 			}
-			require.Equal(t, dist.OpPayloadExit, ctl.Op)
-			require.Equal(t, child(linked), ctl.To)
-			require.Equal(t, reason, payload)
 		}
 	}
-	signals("done", 3, 4, monitor)
+	ref := spawned()
+	require.Equal(t, dist.OpSpawnReply, receive(t, b).Op)
+	p.Send(dist.Control{Op: dist.OpExit, From: child, To: b.Pid(), Reason: crash}, nil)
+	p.Send(dist.Control{Op: dist.OpMonitorPExit, From: child, To: b.Pid(), Ref: ref, Reason: crash}, nil)
+	for _, op := range []dist.Op{dist.OpExit, dist.OpMonitorPExit} {
+		m, why := reason(t, b, op)
+		require.Equal(t, child, m.From)
+		require.Equal(t, ei.Atom("crash"), why)
+	}
+	require.Empty(t, linksOf(b))
+	require.Empty(t, watchingOf(b))
 
-	ref = spawned(b.Pid(), 5, dist.SpawnLinked|dist.SpawnMonitored) // too late
-	signals("noproc", 5, 5, ref)
+	ref = spawned()
+	require.Equal(t, dist.OpSpawnReply, receive(t, b).Op)
+	b.Exit(ei.Atom("done"))
+	signals("done", ref)
+	signals("noproc", spawned()) // too late
 }
 
 // withTerm is an error like an *elixir.Exception.
@@ -463,13 +413,5 @@ func TestErrorWithTerm(t *testing.T) {
 		r := raised(tt.err)
 		require.Equal(t, tt.reason, r.Reason)
 		require.Equal(t, ClassError, r.Class)
-	}
-}
-
-// What can never be a term is seen when the Func is made: a duration has no unit here.
-func TestFuncOfDuration(t *testing.T) {
-	for _, f := range []any{func(time.Duration) {}, func() time.Duration { return 0 }, func(struct{ T time.Duration }) {}} {
-		_, err := funcOf(reflect.ValueOf(f), nil)
-		require.ErrorContains(t, err, "time.Duration: it has no unit")
 	}
 }

@@ -55,8 +55,7 @@ func (j *journal) transport(t *testing.T) transport.Transport {
 	cb.HandshakePacketHeaderSize = func(fd int) (int, error) { j.write("size"); return well.HandshakePacketHeaderSize(fd) }
 	cb.ConnectHandshakeComplete = func(int) error { j.write("connected"); return nil }
 	cb.AcceptHandshakeComplete = func(int) error { j.write("accepted"); return nil }
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
+	tr := of(transport.New(cb, nil)).must(t)
 	return tr
 }
 
@@ -134,8 +133,7 @@ func TestConnectRefusedByPlugin(t *testing.T) {
 			}
 			return nil
 		}
-		tr, err := transport.New(cb, nil)
-		require.NoError(t, err)
+		tr := of(transport.New(cb, nil)).must(t)
 		return func(cfg *Config) { cfg.Transport = tr }
 	}
 	failed, hear := failures()

@@ -45,8 +45,7 @@ func TestProcesses(t *testing.T) {
 			return err
 		}))
 		boss := box(t, here)
-		fn, err := boss.SpawnLink(w.ctx(), there.Name(), "shop", "wait", 1)
-		require.NoError(t, err)
+		fn := of(boss.SpawnLink(w.ctx(), there.Name(), "shop", "wait", 1)).must(t)
 		monitor(t, boss, b.Pid())
 		for range 3 {
 			require.NoError(t, boss.Send(w.ctx(), b.Pid(), "x"))
@@ -76,8 +75,7 @@ func TestProcesses(t *testing.T) {
 			want.Pid, want.Started, want.QueueBytes = pid, p.Started, p.QueueBytes
 			require.Equal(t, want, p)
 		}
-		label, err := ei.Append(nil, "of jobs")
-		require.NoError(t, err)
+		label := of(ei.Append(nil, "of jobs")).must(t)
 		test := ei.Atom("github.com/cnode-go/cnode/nodes")
 		is(till.Pid(), introspect.Process{Kind: introspect.KindServer, Names: []ei.Atom{"till"}, Handled: 1, Links: 1, TrapExit: true,
 			Running: true, MonitoredBy: 1, Runs: introspect.MFA{Module: test, Function: all[till.Pid()].Runs.Function}})
@@ -96,8 +94,7 @@ func TestProcesses(t *testing.T) {
 		require.ElementsMatch(t, []ei.Atom{"queue", "line"}, d.Names)
 		require.Equal(t, []ei.Pid{boss.Pid()}, d.Watchers)
 		require.Len(t, d.Messages, 2)
-		last, err := d.Messages[1].Decode()
-		require.NoError(t, err)
+		last := of(d.Messages[1].Decode()).must(t)
 		require.Equal(t, ei.Tuple{ei.Atom("last"), boss.Pid()}, last)
 		d, ok = there.Process(handler.Pid())
 		require.True(t, ok)

@@ -31,11 +31,10 @@ func TestKernelOutlivesLinks(t *testing.T) {
 // A message that a peer has rex send to a full mailbox waits there, and no function waits for room.
 func TestSbcastToFullMailbox(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	b := box(t, n, &MailboxOptions{Limit: 1})
 	require.NoError(t, n.Register(t.Context(), "full", b))
 	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.sbcast("full", ei.Atom("second"))
 	_, answer := p.Next()
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom(n.Name()), ei.Atom(n.Name())}, answer)
@@ -47,10 +46,9 @@ func TestSbcastToFullMailbox(t *testing.T) {
 // A message that only looks like a request does the kernel processes no harm.
 func TestKernelOddRequests(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	b := box(t, n)
 	require.NoError(t, n.Register(t.Context(), "box", b))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	own := map[string]*Mailbox{"rex": n.Whereis("rex"), "net_kernel": n.Whereis("net_kernel")}
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	for _, tt := range []struct {
@@ -178,9 +176,8 @@ func TestKernelIsNotKilled(t *testing.T) {
 // context has ended by then.
 func TestRexAnswersOfAProcess(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	n.Expose("m", "pid", func(ctx context.Context, _ []ei.Term) (any, error) { return MailboxOf(ctx).Pid(), nil })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("pid"), ei.List{}, ei.Atom("user")}
 	p.Say("rex", ei.Tuple{p.Self, call}) // the C library's
 	_, reply := p.Next()

@@ -154,8 +154,7 @@ func TestUnlinkBesideExit(t *testing.T) {
 		require.Equal(t, dist.OpUnlinkID, unlink.Op)
 		// there is no link: the peer is not told again
 		require.NoError(t, b.Unlink(w.ctx(), p.Self))
-		why, err := ei.AppendAtom(nil, "crash")
-		require.NoError(t, err)
+		why := of(ei.AppendAtom(nil, "crash")).must(t)
 		exit := dist.Control{Op: dist.OpExit, From: p.Self, To: b.Pid(), Reason: why}
 		ack := dist.Control{Op: dist.OpUnlinkIDAck, ID: unlink.ID, From: p.Self, To: b.Pid()}
 		p.Send(exit, nil)
@@ -473,10 +472,9 @@ func awaitsRoom(t *testing.T, b *Mailbox) {
 func TestUnlinkWhileSignalWaits(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		w := newWorld(t, "memory")
-		b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
+		b, p := w.met("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
 		full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true})
 		other := box(t, b)
-		p := w.peer(b.Listeners()[0], role("wire@test"))
 		crash := encode(t, ei.Atom("crash"))
 		p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
 		p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
@@ -569,10 +567,9 @@ func TestDemonitorBesideEnd(t *testing.T) {
 // connection takes the signal's place.
 func TestExitWhileMailboxIsFull(t *testing.T) {
 	w := newWorld(t, "memory")
-	b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
+	b, p := w.met("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
 	b.overflow.Force("wire@test", 1)
 	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true})
-	p := w.peer(b.Listeners()[0], role("wire@test"))
 	crash := encode(t, ei.Atom("crash"))
 	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
 	p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
@@ -591,11 +588,10 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 // there is no room.
 func TestExitAtFullMailbox(t *testing.T) {
 	w := newWorld(t, "memory")
-	b := w.started("bob")
+	b, p := w.met("bob")
 	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true, Full: FullExit})
 	linked := box(t, b)
 	require.NoError(t, full.Link(w.ctx(), linked.Pid()))
-	p := w.peer(b.Listeners()[0], role("wire@test"))
 	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
 	p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
 	p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: full.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)

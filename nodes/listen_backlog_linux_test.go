@@ -13,18 +13,15 @@ import (
 func TestBacklog(t *testing.T) {
 	w := newWorld(t, "tcp")
 	backlog := func(l *Listener) int {
-		fd, err := l.l.Descriptor()
-		require.NoError(t, err)
-		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		require.NoError(t, err)
+		fd := of(l.l.Descriptor()).must(t)
+		info := of(unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)).must(t)
 		return int(info.Sacked) // of a socket that listens
 	}
 	free := w.addr("nobody@test")
 	n := w.node("bob", func(cfg *Config) { cfg.Backlog = 7 })
 	l := listen(t, n, free)
 	require.Equal(t, 7, backlog(l))
-	l, err := n.ListenOn(w.ctx(), transport.TCP(), free)
-	require.NoError(t, err)
+	l = of(n.ListenOn(w.ctx(), transport.TCP(), free)).must(t)
 	require.Equal(t, 7, backlog(l))
 
 	s := w.started("carol", func(cfg *Config) { cfg.Backlog, cfg.Also = 3, []Endpoint{{Addr: free}} })
@@ -35,6 +32,6 @@ func TestBacklog(t *testing.T) {
 
 	_, l = w.listening("dave")
 	require.Greater(t, backlog(l), 7, "by default the system's largest")
-	_, err = New(Config{Cookie: "secret", Name: "eve@test", Backlog: -1})
+	_, err := New(Config{Cookie: "secret", Name: "eve@test", Backlog: -1})
 	require.ErrorContains(t, err, "Config.Backlog")
 }

@@ -58,8 +58,7 @@ func TestListenBesideFreeze(t *testing.T) {
 	w := newWorld(t, movers[0])
 	b := w.freezing()
 	l := listen(t, b.Node, w.addr("other"))
-	f, err := b.stands(t)
-	require.NoError(t, err)
+	f := of(b.stands(t)).must(t)
 	s := restore(t, again(b.Node), f)
 	require.NoError(t, f.Release())
 	require.NoError(t, s.Start(w.ctx()))
@@ -97,8 +96,7 @@ func TestListenWaitsForFreeze(t *testing.T) {
 			<-goOn
 			return listen(fd, addr, backlog)
 		}
-		tr, err := transport.New(cb, nil)
-		require.NoError(t, err)
+		tr := of(transport.New(cb, nil)).must(t)
 		before, _ := descriptors()
 		listened := async(func() (*Listener, error) { return n.ListenOn(w.ctx(), tr, w.addr("other")) })
 		arrives(t, opened, "the plug-in's Listen")
@@ -106,7 +104,7 @@ func TestListenWaitsForFreeze(t *testing.T) {
 		close(goOn)
 		require.Eventually(t, n.life.Awaited, tooLong, tick)
 		require.Empty(t, listened)
-		_, err = n.Listen(transport.NoWait(), w.addr("no"))
+		_, err := n.Listen(transport.NoWait(), w.addr("no"))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		if moves {
 			require.NoError(t, f.Release())
@@ -195,8 +193,7 @@ func TestUpgradeUnaccepted(t *testing.T) {
 		last = connect(t, w.node(name), "front@test")
 		require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.up) == i+1 }, tooLong, tick)
 	}
-	c, err := l.Accept(w.ctx())
-	require.NoError(t, err)
+	c := of(l.Accept(w.ctx())).must(t)
 	require.Equal(t, "alice@test", c.Name())
 	ended := n.Conn("bob@test")
 	require.NoError(t, ended.Close())
@@ -215,8 +212,7 @@ func TestUpgradeUnaccepted(t *testing.T) {
 	require.NoError(t, s.Start(w.ctx()))
 	n = s.Node()
 	for _, name := range []string{"carol", "dave", "erin"} {
-		c, err = n.Listeners()[0].Accept(w.ctx())
-		require.NoError(t, err)
+		c = of(n.Listeners()[0].Accept(w.ctx())).must(t)
 		require.Equal(t, name+"@test", c.Name())
 		require.Same(t, n.Conn(c.Name()), c)
 		if name == "carol" {
@@ -229,27 +225,6 @@ func TestUpgradeUnaccepted(t *testing.T) {
 	n = upgrade(t, n)
 	_, err = n.Listeners()[0].Accept(transport.NoWait())
 	require.Error(t, err, "each was returned once")
-}
-
-// A connection that no Accept has returned ends with its listener, unless the upper level serves
-// it.
-func TestCloseListenerEndsUnaccepted(t *testing.T) {
-	for _, started := range []bool{false, true} {
-		w := newWorld(t, "tcp")
-		n, l := w.listening("bob")
-		n.started.Store(started)
-		_, err := l.Accept(transport.NoWait())
-		require.Error(t, err)
-		connect(t, w.node("alice"), "bob@test")
-		require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.up) == 1 }, tooLong, tick)
-		c := n.Conn("alice@test")
-		require.NoError(t, l.Close())
-		if started {
-			require.NoError(t, c.Err())
-		} else {
-			require.ErrorIs(t, ended(t, c), ErrClosed)
-		}
-	}
 }
 
 // A node that is not yet restored accepts nothing, even if it is asked to: what has come belongs to

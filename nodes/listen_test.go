@@ -2,7 +2,7 @@ package nodes
 
 import (
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -30,19 +30,33 @@ func TestCloseListenerFromHandshakeFailed(t *testing.T) {
 	require.ErrorIs(t, l.Err(), ErrClosed)
 }
 
-// A connection that no Accept has returned yet does not keep others from coming.
-func TestNobodyAcceptsFor(t *testing.T) {
-	w := newWorld(t, "tcp")
-	b, l := w.listening("bob")
-	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
-	for i := range 4 {
-		a := w.node(fmt.Sprint("alice", i))
-		connect(t, a, b.Name())
+// A connection that no Accept has returned ends with its listener, unless the upper level serves
+// it.
+func TestCloseListenerEndsUnaccepted(t *testing.T) {
+	for _, started := range []bool{false, true} {
+		w := newWorld(t, "tcp")
+		n, l := w.listening("bob")
+		n.started.Store(started)
+		_, err := l.Accept(transport.NoWait())
+		require.Error(t, err)
+		ca := connect(t, w.node("alice"), "bob@test")
+		require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.up) == 1 }, tooLong, tick)
+		c := n.Conn("alice@test")
+		require.NoError(t, l.Close())
+		if started {
+			require.NoError(t, c.Err())
+		} else {
+			require.ErrorIs(t, ended(t, c), ErrClosed)
+			require.ErrorIs(t, readToEnd(w, ca), io.EOF)
+		}
 	}
-	require.NoError(t, arrives(t, accepted, "the first connection").err)
-	for range 3 {
-		_, err := l.Accept(w.ctx())
-		require.NoError(t, err)
+}
+
+func readToEnd(w *world, c *Conn) error {
+	for {
+		if _, err := c.Receive(w.ctx()); err != nil {
+			return err
+		}
 	}
 }
 
@@ -52,10 +66,9 @@ func TestListenAfterClose(t *testing.T) {
 	a, l := w.listening("alice")
 	at := l.Addr()
 	require.NoError(t, a.Close())
-	other, err := w.tr.Listen(at, 0)
-	require.NoError(t, err)
+	other := of(w.tr.Listen(at, 0)).must(t)
 	defer other.Close()
-	_, err = a.Listen(w.ctx(), at)
+	_, err := a.Listen(w.ctx(), at)
 	require.ErrorIs(t, err, ErrClosed)
 }
 
