@@ -17,7 +17,7 @@ import (
 // A strangeMessage takes some 500 times as much whole, and is for a process that does not exist.
 type strangeMessage struct {
 	counts bool // as undeliverable
-	asks   bool // whether a rule lets the peer send it to the pid of such a process
+	asks   bool // whether a rule lets the peer say so to such a process
 	ctl    dist.Control
 	raw    ei.Raw // the payload
 }
@@ -34,9 +34,9 @@ func strangeMessages(t testing.TB, n *Node, p *wire, atoms int) map[string]stran
 	token := encode(t, ei.Tuple{ei.Int(1), large, ei.Int(1), p.Self, ei.Int(0)})
 	return map[string]strangeMessage{
 		"name":              {true, false, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "nobody"}, raw},
-		"pid":               {true, true, dist.Control{Op: dist.OpSend, To: nobody}, raw},
-		"pid, with sender":  {true, true, dist.Control{Op: dist.OpSendSender, From: p.Self, To: nobody}, raw},
-		"alias":             {true, true, dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: ref}, raw},
+		"pid":               {true, false, dist.Control{Op: dist.OpSend, To: nobody}, raw},
+		"pid, with sender":  {true, false, dist.Control{Op: dist.OpSendSender, From: p.Self, To: nobody}, raw},
+		"alias":             {true, false, dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: ref}, raw},
 		"altact":            {true, false, dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.Self, ToName: "nobody"}, raw},
 		"late reply":        {true, false, dist.Control{Op: dist.OpSend, To: nobody}, late},
 		"token":             {true, false, dist.Control{Op: dist.OpRegSend.Traced(), From: p.Self, ToName: "nobody", Token: token}, empty},
