@@ -10,33 +10,35 @@ import (
 	"github.com/cnode-go/cnode/ei"
 )
 
+// loops are the ways to go through the numbers that come.
+var loops = map[string]func(ctx context.Context, b *Mailbox, took func(n int)) error{
+	"Messages": func(ctx context.Context, b *Mailbox, took func(int)) error {
+		for n, err := range Messages[int](ctx, b) {
+			if err != nil {
+				return err
+			}
+			took(n)
+		}
+		return nil
+	},
+	"All": func(ctx context.Context, b *Mailbox, took func(int)) error {
+		for m, err := range b.All(ctx) {
+			if err != nil {
+				return err
+			}
+			var n int
+			if err := m.Payload.Unmarshal(&n); err != nil {
+				return err
+			}
+			took(n)
+		}
+		return nil
+	},
+}
+
 // A loop over messages in a function, for which Shutdown waits, ends when the node stops, after
 // what has come. The function goes on to its end, and its result goes out.
 func TestLoopsEndAsNodeStops(t *testing.T) {
-	loops := map[string]func(ctx context.Context, b *Mailbox, took func(n int)) error{
-		"Messages": func(ctx context.Context, b *Mailbox, took func(int)) error {
-			for n, err := range Messages[int](ctx, b) {
-				if err != nil {
-					return err
-				}
-				took(n)
-			}
-			return nil
-		},
-		"All": func(ctx context.Context, b *Mailbox, took func(int)) error {
-			for m, err := range b.All(ctx) {
-				if err != nil {
-					return err
-				}
-				var n int
-				if err := m.Payload.Unmarshal(&n); err != nil {
-					return err
-				}
-				took(n)
-			}
-			return nil
-		},
-	}
 	for name, loop := range loops {
 		for _, in := range []string{"function", "server"} {
 			for _, waits := range []bool{true, false} {
@@ -88,9 +90,7 @@ func TestLoopsEndAsNodeStops(t *testing.T) {
 					if !waits {
 						close(proceed)
 					}
-					r := arrives(t, called, "the result")
-					require.NoError(t, r.err)
-					require.Equal(t, ei.Int(6), r.v)
+					require.Equal(t, ei.Int(6), arrives(t, called, "the result").must(t))
 					require.NoError(t, arrives(t, down, "Shutdown").err)
 				})
 			}

@@ -25,8 +25,7 @@ func reason(t testing.TB, b *Mailbox, op dist.Op) (*Message, ei.Term) {
 	m := receive(t, b)
 	require.Equal(t, op, m.Op)
 	require.Equal(t, b.Pid(), m.To)
-	v := decode(t, m.Reason)
-	return m, v
+	return m, decode(t, m.Reason)
 }
 
 // exited gives the reason of a mailbox's end.
@@ -42,8 +41,7 @@ func exited(t testing.TB, b *Mailbox) ei.Term {
 func TestMailboxSend(t *testing.T) {
 	inWorlds(t, kinds, func(t *testing.T, w *world) {
 		a, b := w.started("alice"), w.started("bob")
-		from, near, far := box(t, a), box(t, a), box(t, b)
-		require.NoError(t, a.Register(t.Context(), "near", near))
+		from, near, far := box(t, a), registered(t, a, "near"), box(t, b)
 		require.NoError(t, b.Register(t.Context(), "far", far))
 		ctx := w.ctx()
 		for i, to := range []*Mailbox{near, far} {
@@ -78,8 +76,7 @@ func TestMailboxOrder(t *testing.T) {
 	const senders, each = 4, 2500
 	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
 		a, b := w.started("alice"), w.started("bob")
-		to, err := b.NewMailbox(&MailboxOptions{Limit: 4 << 10}) // full most of the time
-		require.NoError(t, err)
+		to := of(b.NewMailbox(&MailboxOptions{Limit: 4 << 10})).must(t) // full most of the time
 		var wg sync.WaitGroup
 		for s := range senders {
 			from := box(t, []*Node{a, b}[s%2])
@@ -191,10 +188,8 @@ func TestMailboxWakesReceivers(t *testing.T) {
 // A full mailbox does not keep a reader from halting: the mailbox takes what has been read already.
 func TestMailboxFullBesideHalt(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		b := w.started("bob")
-		full := box(t, b, &MailboxOptions{Limit: 1})
-		require.NoError(t, b.Register(t.Context(), "full", full))
-		p := w.peer(b.Listeners()[0], role("wire@test"))
+		b, p := w.met("bob")
+		full := registered(t, b, "full", &MailboxOptions{Limit: 1})
 		for i := range 3 {
 			p.Say("full", ei.Int(i))
 		}
@@ -283,11 +278,9 @@ func TestMailboxFullBlocks(t *testing.T) {
 func TestMailboxFullExits(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a, b := w.started("alice"), w.started("bob")
-	full := box(t, b, &MailboxOptions{Limit: 11 << 10, Full: FullExit})
-	require.NoError(t, b.Register(t.Context(), "full", full))
+	full := registered(t, b, "full", &MailboxOptions{Limit: 11 << 10, Full: FullExit})
 	watcher, linked := box(t, a), box(t, a)
-	_, err := watcher.MonitorName(w.ctx(), "bob@test", "full")
-	require.NoError(t, err)
+	of(watcher.MonitorName(w.ctx(), "bob@test", "full")).must(t)
 	require.NoError(t, linked.Link(w.ctx(), full.Pid()))
 	for range 20 {
 		require.NoError(t, watcher.SendName(w.ctx(), "bob@test", "full", make([]byte, 1000)))
@@ -297,7 +290,7 @@ func TestMailboxFullExits(t *testing.T) {
 	require.Equal(t, ei.Atom("mailbox_full"), why)
 	require.Equal(t, ei.Atom("mailbox_full"), exited(t, linked))
 	require.Zero(t, unread(full))
-	_, err = full.Receive(w.ctx())
+	_, err := full.Receive(w.ctx())
 	require.ErrorIs(t, err, ErrClosed)
 	require.Nil(t, b.Whereis("full"))
 }
@@ -307,13 +300,10 @@ func TestMailboxFullExits(t *testing.T) {
 func TestMailboxLimitsSignals(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		const limit = 10 << 10
-		b := w.started("bob", func(cfg *Config) { cfg.OverflowLimit = limit })
+		b, p := w.met("bob", func(cfg *Config) { cfg.OverflowLimit = limit })
 		full := box(t, b, &MailboxOptions{Limit: limit, TrapExit: true})
-		p := w.peer(b.Listeners()[0], role("wire@test"))
-		why, err := ei.Append(nil, make([]byte, 1000))
-		require.NoError(t, err)
-		pid, err := ei.AppendPid(nil, p.Self)
-		require.NoError(t, err)
+		why := of(ei.Append(nil, make([]byte, 1000))).must(t)
+		pid := of(ei.AppendPid(nil, p.Self)).must(t)
 		go func() {
 			for i := range 1000 {
 				ref := ei.Ref{Node: "bob@test", Creation: b.Creation(), Len: 3, ID: [5]uint32{uint32(i)}}
@@ -336,8 +326,7 @@ func TestMailboxLimitsSignals(t *testing.T) {
 func TestRegister(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
-	one, two := box(t, a), box(t, a)
-	require.NoError(t, a.Register(t.Context(), "x", one))
+	one, two := registered(t, a, "x"), box(t, a)
 	require.ErrorIs(t, a.Register(t.Context(), "x", two), ErrNameTaken)
 	require.ErrorIs(t, a.Register(t.Context(), "x", one), ErrNameTaken)
 	require.NoError(t, a.Register(t.Context(), "y", one))
@@ -362,9 +351,8 @@ func TestRegister(t *testing.T) {
 // All that a message keeps in memory counts, used or not, such as the unused element of a SEND.
 func TestMailboxCountsFrames(t *testing.T) {
 	w := newWorld(t, "memory")
-	b := w.started("bob")
+	b, p := w.met("bob")
 	full := box(t, b, &MailboxOptions{Limit: 100 << 10, Full: FullExit})
-	p := w.peer(b.Listeners()[0], role("wire@test"))
 	control, err := ei.AppendTerm([]byte{112, 131}, ei.Tuple{ei.Int(dist.OpSend), ei.Binary(make([]byte, 60<<10)), full.Pid()})
 	require.NoError(t, err)
 	send := framed(append(control, 131, 97, 1))
@@ -383,8 +371,7 @@ func TestMailboxNoWait(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Binary(make([]byte, 2000))))
 	require.ErrorIs(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("one more")), os.ErrDeadlineExceeded)
-	_, err = b.Receive(transport.NoWait())
-	require.NoError(t, err)
+	of(b.Receive(transport.NoWait())).must(t)
 	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("now")))
 	b.Close()
 	require.NoError(t, a.Send(transport.NoWait(), b.Pid(), ei.Atom("to nobody")))
@@ -419,8 +406,7 @@ func TestFullMailboxIsLogged(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
 		b := w.started("bob", func(c *Config) { c.Logger, c.OverflowLimit = slog.New(slog.NewTextHandler(log, nil)), 10_000 })
-		full := box(t, b, &MailboxOptions{Limit: 1})
-		require.NoError(t, b.Register(t.Context(), "full", full))
+		full := registered(t, b, "full", &MailboxOptions{Limit: 1})
 		linked := box(t, b)
 		require.NoError(t, full.Link(w.ctx(), linked.Pid()))
 		p := w.peer(b.Listeners()[0], role("wire@test"))

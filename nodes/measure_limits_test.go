@@ -103,8 +103,7 @@ func TestMailboxHooks(t *testing.T) {
 	a, b := w.started("alice"), w.started("bob")
 	b.Measure(all.hooks())
 	for name, full := range map[string]Full{"keeps": FullBlock, "ends": FullExit} {
-		to := box(t, b, &MailboxOptions{Limit: 1000, Full: full})
-		require.NoError(t, b.Register(t.Context(), name, to))
+		registered(t, b, name, &MailboxOptions{Limit: 1000, Full: full})
 	}
 	from := box(t, a)
 	for range 3 {

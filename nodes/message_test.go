@@ -112,14 +112,3 @@ func TestReleasedMemoryIsUsedAgain(t *testing.T) {
 		require.Equal(t, fmt.Sprintf("%d-%d-%0*d", k/50, k%50, k%50*37, 0), string(v.(ei.Binary)))
 	}
 }
-
-func TestListenerDone(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
-	l := n.Listeners()[0]
-	require.NoError(t, l.Err())
-	require.NoError(t, l.Close())
-	arrives(t, l.Done(), "the end of the listener")
-	require.ErrorIs(t, l.Err(), ErrClosed)
-	require.NoError(t, n.Err(), "the node lives on")
-}

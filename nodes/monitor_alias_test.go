@@ -37,25 +37,21 @@ func textsUntil(t testing.TB, b *Mailbox, last string) (got []string) {
 // prioritised makes a mailbox that receives first what comes with priority.
 func prioritised(t testing.TB, n *Node) *Mailbox {
 	t.Helper()
-	b := box(t, n, &MailboxOptions{Priority: true, TrapExit: true})
-	return b
+	return box(t, n, &MailboxOptions{Priority: true, TrapExit: true})
 }
 
 func aliasOf(t testing.TB, b *Mailbox, o ...AliasOption) ei.Ref {
 	t.Helper()
-	ref, err := b.Alias(context.Background(), o...)
-	require.NoError(t, err)
-	return ref
+	return of(b.Alias(context.Background(), o...)).must(t)
 }
 
 // ALTACT_SIG_SEND is received as the plain operation.
 func TestAltactBecomesPlain(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	b := prioritised(t, n)
 	require.NoError(t, n.Register(t.Context(), "b", b))
 	plain, first := aliasOf(t, b), aliasOf(t, b, AliasPriority)
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	token := ei.Raw{byte(ei.TagNilExt)}
 	const prio = dist.AltactPrio
 	for _, tt := range []struct {
@@ -188,8 +184,7 @@ func TestAliasErrors(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 
 	// An alias that somebody makes up is nobody's.
-	ref, err := n.NewRef()
-	require.NoError(t, err)
+	ref := of(n.NewRef()).must(t)
 	require.NoError(t, b.SendAlias(w.ctx(), ref, ei.Atom("x")))
 	require.NoError(t, b.SendPriority(w.ctx(), ei.Ref{Node: "alice@test", Creation: 4, Len: 1}, ei.Atom("x")))
 	require.Error(t, b.SendPriority(w.ctx(), ref, make(chan int)))
@@ -222,8 +217,7 @@ func TestMonitorWithAlias(t *testing.T) {
 					if tt.how != 0 {
 						options = append(options, tt.how)
 					}
-					ref, err := b.Monitor(w.ctx(), watched.Pid(), options...)
-					require.NoError(t, err)
+					ref := of(b.Monitor(w.ctx(), watched.Pid(), options...)).must(t)
 					require.Eventually(t, func() bool { return len(watchersOf(watched)) == 1 }, tooLong, tick)
 					for _, text := range []string{"one", "two"} {
 						require.NoError(t, watched.SendAlias(w.ctx(), ref, ei.Atom(text)))
@@ -260,33 +254,24 @@ func TestAliasMemory(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n := w.started("alice")
 	b, ctx := box(t, n), w.ctx()
-	used := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := used()
-	count := need.Fewer(20_000, 100_000)
-	all := make([]ei.Ref, count)
+	before := heap()
+	all := make([]ei.Ref, need.Fewer(20_000, 100_000))
 	for i := range all {
 		all[i] = aliasOf(t, b, AliasReply)
 	}
-	full := used()
+	full := heap()
 	for i, ref := range all {
 		if i%2 == 0 {
 			require.True(t, b.Unalias(ref))
 		} else {
 			require.NoError(t, b.SendAlias(ctx, ref, ei.Int(i)))
-			m, err := b.Receive(ctx)
-			require.NoError(t, err)
+			m := of(b.Receive(ctx)).must(t)
 			m.Release()
 		}
 	}
 	all = nil
 	runtime.KeepAlive(b)
-	after := used()
-	require.Less(t, after, before+(full-before)/10)
+	require.Less(t, heap(), before+(full-before)/10)
 }
 
 // The memory of monitors that have ended is given back, on both sides, though a few stay.
@@ -294,19 +279,12 @@ func TestMonitorMemory(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n, far := w.started("alice"), w.started("bob")
 	b, ctx := box(t, n), w.ctx()
-	used := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	for _, at := range []*Node{n, far} {
 		watched := box(t, at)
-		before := used()
+		before := heap()
 		refs := make([]ei.Ref, need.Fewer(5_000, 20_000))
 		for i := range refs {
-			ref, err := b.Monitor(ctx, watched.Pid())
-			require.NoError(t, err)
+			ref := of(b.Monitor(ctx, watched.Pid())).must(t)
 			refs[i] = ref
 		}
 		watchers := func(count int) func() bool {
@@ -318,14 +296,14 @@ func TestMonitorMemory(t *testing.T) {
 			}
 		}
 		require.Eventually(t, watchers(len(refs)), tooLong, tick)
-		full := used()
+		full := heap()
 		const stay = 3
 		for _, ref := range refs[stay:] {
 			b.Demonitor(context.Background(), ref)
 		}
 		require.Eventually(t, watchers(stay), tooLong, tick)
 		refs = nil
-		require.Less(t, used(), before+(full-before)/10)
+		require.Less(t, heap(), before+(full-before)/10)
 		runtime.KeepAlive(watched)
 	}
 	runtime.KeepAlive(b)
@@ -395,7 +373,7 @@ func TestPriorityLimit(t *testing.T) {
 		require.Eventually(t, func() bool { return unreadOf(b) == 10 }, tooLong, tick)
 		require.Positive(t, b.overflowOf(far.Name()))
 		// a goroutine of the program waits until there is room
-		own, short := box(t, n), noWait(t)
+		own, short := box(t, n), brief(t)
 		require.Error(t, own.SendPriority(short, alias, ei.Atom("late")))
 		require.Equal(t, strings.Fields("0 1 2 3 4 5 6 7 8"), textsUntil(t, b, "last"))
 		require.Zero(t, b.overflowOf(far.Name()))
@@ -409,12 +387,6 @@ func TestPriorityLimit(t *testing.T) {
 		b.exitFull("test")
 		require.Zero(t, b.overflowOf(far.Name()))
 	}
-}
-
-func noWait(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(soon(t), tick)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // What leaves with priority has the form that the peer knows; what is large leaves without.
@@ -482,22 +454,22 @@ func TestCallsUseAliases(t *testing.T) {
 				ref := ctl.Ref
 				ctl, request := p.Next()
 				require.Equal(t, dist.OpRegSend, ctl.Op)
-				tag := ei.Term(ref)
-				if tt.without != dist.FlagAlias|dist.FlagAltactSig {
-					tag = otp.AliasTag(ref)
+				tag := func() ei.Term {
+					if tt.without == dist.FlagAlias|dist.FlagAltactSig {
+						return ref
+					}
+					return otp.AliasTag(ref)
 				}
-				require.Equal(t, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{ctl.From, tag}, ei.Atom("question")}, request)
+				require.Equal(t, genCallFrom(ctl.From, tag(), ei.Atom("question")), request)
 				reply := func(text string) {
 					answer := dist.Control{Op: tt.reply, From: p.Self, Ref: ref, Flags: dist.AltactAlias}
 					if tt.reply == dist.OpSend {
 						answer.To = ctl.From
 					}
-					p.Send(answer, ei.Tuple{tag, ei.Atom(text)})
+					p.Send(answer, ei.Tuple{tag(), ei.Atom(text)})
 				}
 				reply("answer")
-				r := arrives(t, done, "the reply")
-				require.NoError(t, r.err)
-				require.Equal(t, ei.Atom("answer"), r.v)
+				require.Equal(t, ei.Atom("answer"), arrives(t, done, "the reply").must(t))
 				p.Next() // DEMONITOR_P
 				lost := n.Stats().Undeliverable
 				reply("too_late")
@@ -511,11 +483,6 @@ func TestCallsUseAliases(t *testing.T) {
 				giveUp()
 				require.ErrorIs(t, arrives(t, done, "the end").err, context.Canceled)
 				p.Next()
-				if _, ok := tag.(ei.Ref); ok {
-					tag = ref
-				} else {
-					tag = otp.AliasTag(ref)
-				}
 				reply("too_late")
 				require.Eventually(t, func() bool { return n.Stats().Undeliverable == lost+2 }, tooLong, tick)
 				require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("last")))

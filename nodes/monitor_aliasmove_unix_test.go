@@ -23,18 +23,17 @@ func TestAliasesMove(t *testing.T) {
 			sender := box(t, peer)
 			n := w.started("front", func(cfg *Config) {
 				cfg.Setup = func(n *Node) error {
-					b, err := n.NewMailbox(&MailboxOptions{Priority: true})
-					if err == nil && (registered || n.inherited.Load() == nil) {
-						err = n.Register(t.Context(), "b", b)
+					if !registered && n.inherited.Load() != nil {
+						return nil
 					}
+					_, err := n.register("b", nil, &MailboxOptions{Priority: true})
 					return err
 				}
 			})
 			b := n.Whereis("b")
 			explicit, once, ended := aliasOf(t, b), aliasOf(t, b, AliasReply), aliasOf(t, b, AliasReply)
 			first := aliasOf(t, b, AliasPriority)
-			watched, err := b.Monitor(w.ctx(), sender.Pid(), AliasReply)
-			require.NoError(t, err)
+			watched := of(b.Monitor(w.ctx(), sender.Pid(), AliasReply)).must(t)
 			require.NoError(t, sender.SendAlias(w.ctx(), ended, ei.Atom("before")))
 			require.NoError(t, sender.SendPriority(w.ctx(), first, ei.Atom("p1")))
 			require.NoError(t, sender.SendPriority(w.ctx(), first, ei.Atom("p2")))

@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -16,13 +15,11 @@ import (
 
 func TestMonitor(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		a, b := box(t, here), box(t, there)
-		require.NoError(t, there.Register(t.Context(), "b", b))
+		a, b := box(t, here), registered(t, there, "b")
 		one := monitor(t, a, b.Pid())
 		two := monitor(t, a, b.Pid())
 		require.NotEqual(t, one, two, "each monitor is its own")
-		three, err := a.MonitorName(w.ctx(), there.Name(), "b")
-		require.NoError(t, err)
+		three := of(a.MonitorName(w.ctx(), there.Name(), "b")).must(t)
 		four := monitor(t, a, b.Pid())
 		a.Demonitor(context.Background(), four)
 		a.Demonitor(context.Background(), four)
@@ -50,10 +47,8 @@ func TestMonitor(t *testing.T) {
 // the name: it does not lock the others.
 func TestDemonitorNameAsksOne(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		a, b, other := box(t, here), box(t, there), box(t, there)
-		require.NoError(t, there.Register(t.Context(), "b", b))
-		ref, err := a.MonitorName(w.ctx(), there.Name(), "b")
-		require.NoError(t, err)
+		a, b, other := box(t, here), registered(t, there, "b"), box(t, there)
+		ref := of(a.MonitorName(w.ctx(), there.Name(), "b")).must(t)
 		settle(t, a, b)
 		require.Len(t, watchersOf(b), 1)
 		other.mu.Lock()
@@ -69,8 +64,7 @@ func TestDemonitorNameAsksOne(t *testing.T) {
 func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
 	w := newWorld(t, "memory")
 	n, p := w.met("alice")
-	b, other := box(t, n), box(t, n)
-	require.NoError(t, n.Register(t.Context(), "taken", other))
+	b, other := box(t, n), registered(t, n, "taken")
 	other.mu.Lock()
 	defer other.mu.Unlock()
 	p.Send(dist.Control{Op: dist.OpDemonitorP, From: p.Self, ToName: "nobody", Ref: ei.Ref{Node: "wire@test", Creation: 1, Len: 1}}, nil)
@@ -86,10 +80,8 @@ func TestMonitorsWithOneReference(t *testing.T) {
 	l := n.Listeners()[0]
 	good, evil := w.peer(l, role("good@test")), w.peer(l, role("evil@test"))
 	for _, demonitors := range []bool{false, true} {
-		b, local := box(t, n), trapping(t, n)
-		require.NoError(t, n.Register(t.Context(), "b", b))
-		next, err := n.NewRef()
-		require.NoError(t, err)
+		b, local := registered(t, n, "b"), trapping(t, n)
+		next := of(n.NewRef()).must(t)
 		next.ID[0]++ // the node's own next one
 		for _, ref := range []ei.Ref{{Node: "good@test", Creation: 1, Len: 1}, next} {
 			evil.Send(dist.Control{Op: dist.OpMonitorP, From: evil.Self, ToName: "b", Ref: ref}, nil)
@@ -108,9 +100,7 @@ func TestMonitorsWithOneReference(t *testing.T) {
 		}
 		b.Exit(ei.Atom("gone"))
 		require.Equal(t, ei.Atom("gone"), good.down(ref))
-		m, why := reason(t, local, dist.OpMonitorPExit)
-		require.Equal(t, mine, m.Ref)
-		require.Equal(t, ei.Atom("gone"), why)
+		gone(t, local, mine, ei.Atom("gone"))
 		if !demonitors {
 			for range 2 {
 				ctl, _ := evil.Next()
@@ -129,18 +119,15 @@ func TestMonitorNoproc(t *testing.T) {
 		require.Equal(t, ref, m.Ref)
 		require.Equal(t, gone.Pid(), m.From)
 		require.Equal(t, ei.Atom("noproc"), why)
-		ref, err := a.MonitorName(w.ctx(), there.Name(), "nobody")
-		require.NoError(t, err)
+		ref = of(a.MonitorName(w.ctx(), there.Name(), "nobody")).must(t)
 		m, why = reason(t, a, dist.OpMonitorPExit)
 		require.Equal(t, ref, m.Ref)
 		require.Equal(t, ei.Atom("nobody"), m.FromName)
 		require.Equal(t, ei.Atom("noproc"), why)
 
 		// A name's monitor is for the process that has the name now.
-		first, second := box(t, there), box(t, there)
-		require.NoError(t, there.Register(t.Context(), "x", first))
-		_, err = a.MonitorName(w.ctx(), there.Name(), "x")
-		require.NoError(t, err)
+		first, second := registered(t, there, "x"), box(t, there)
+		of(a.MonitorName(w.ctx(), there.Name(), "x")).must(t)
 		settle(t, a, first)
 		require.NoError(t, there.Unregister(context.Background(), "x"))
 		require.NoError(t, there.Register(t.Context(), "x", second))
@@ -152,8 +139,7 @@ func TestMonitorNoproc(t *testing.T) {
 		// And is ended although the name has moved on.
 		first, second = box(t, there), box(t, there)
 		require.NoError(t, there.Register(t.Context(), "x", first))
-		ref, err = a.MonitorName(w.ctx(), there.Name(), "x")
-		require.NoError(t, err)
+		ref = of(a.MonitorName(w.ctx(), there.Name(), "x")).must(t)
 		settle(t, a, first)
 		require.NoError(t, there.Unregister(context.Background(), "x"))
 		require.NoError(t, there.Register(t.Context(), "x", second))
@@ -163,26 +149,13 @@ func TestMonitorNoproc(t *testing.T) {
 	})
 }
 
-// A name that cannot be encoded for a peer is an error, and leaves no monitor that the peer does
-// not know of.
-func TestMonitorOfImpossibleName(t *testing.T) {
-	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		a := box(t, here)
-		_, err := a.MonitorName(w.ctx(), there.Name(), strings.Repeat("x", 256))
-		require.Error(t, err)
-		require.Empty(t, watchingOf(a))
-	})
-}
-
 // The end of the watcher ends its monitors.
 func TestMonitorEndsWithWatcher(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		a, b := box(t, here), box(t, there)
-		require.NoError(t, there.Register(t.Context(), "b", b))
+		a, b := box(t, here), registered(t, there, "b")
 		for range 3 {
 			monitor(t, a, b.Pid())
-			_, err := a.MonitorName(w.ctx(), there.Name(), "b")
-			require.NoError(t, err)
+			of(a.MonitorName(w.ctx(), there.Name(), "b")).must(t)
 		}
 		settle(t, a, b)
 		require.Len(t, watchersOf(b), 6)
@@ -197,11 +170,9 @@ func TestMonitorEndsWithWatcher(t *testing.T) {
 func TestMonitorNoconnection(t *testing.T) {
 	inWorlds(t, kinds, func(t *testing.T, w *world) {
 		a, b := w.started("alice"), w.started("bob")
-		here, there, other := box(t, a), box(t, b), box(t, b)
-		require.NoError(t, b.Register(t.Context(), "there", there))
+		here, there, other := box(t, a), registered(t, b, "there"), box(t, b)
 		one := monitor(t, here, there.Pid())
-		two, err := here.MonitorName(w.ctx(), "bob@test", "there")
-		require.NoError(t, err)
+		two := of(here.MonitorName(w.ctx(), "bob@test", "there")).must(t)
 		require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
 		require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
 		require.NoError(t, other.MonitorNode(w.ctx(), "alice@test"))
@@ -233,7 +204,7 @@ func TestMonitorNoconnection(t *testing.T) {
 		require.NoError(t, b.Close())
 		arrives(t, c.l.Left(), "the end of the connection")
 		require.ErrorIs(t, here.MonitorNode(w.ctx(), "bob@test"), ErrNoConnection)
-		_, err = here.Monitor(w.ctx(), there.Pid())
+		_, err := here.Monitor(w.ctx(), there.Pid())
 		require.ErrorIs(t, err, ErrNoConnection)
 		require.Empty(t, watchingOf(here))
 		require.Zero(t, unread(here))
@@ -274,30 +245,24 @@ func TestMonitorNodeBesideEnd(t *testing.T) {
 func TestMonitorBesideLateEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
-	b := trapping(t, a)
-	c := connect(t, a, "bob@test")
-	a.life.Set(life.Ending)
-	watched := async(func() (int, error) { return 0, b.MonitorNode(w.ctx(), "bob@test") })
-	require.Eventually(t, a.life.Awaited, tooLong, tick)
-	require.NoError(t, c.Close())
-	arrives(t, c.l.Left(), "the end of the connection")
-	require.Zero(t, unread(b))
-	a.life.Set(life.Open)
-	require.NoError(t, arrives(t, watched, "MonitorNode").err)
-	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, b))
-
-	told := make(chan *Message, 1)
+	b, told := trapping(t, a), make(chan *Message, 1)
 	h := handle(t, a, "", func(_ *Mailbox, m *Message) { told <- m })
-	next := connect(t, a, "bob@test")
-	a.life.Set(life.Ending)
-	watched = async(func() (int, error) { return 0, h.MonitorNode(w.ctx(), "bob@test") })
-	require.Eventually(t, a.life.Awaited, tooLong, tick)
-	require.NoError(t, next.Close())
-	arrives(t, next.l.Left(), "the end of the connection")
-	a.life.Set(life.Open)
-	require.NoError(t, arrives(t, watched, "MonitorNode").err)
-	down := content(t, arrives(t, told, "the nodedown of a Handler"))
-	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, down)
+	var c *Conn
+	for watcher, hears := range map[*Mailbox]func() *Message{
+		b: func() *Message { return receive(t, b) },
+		h: func() *Message { return arrives(t, told, "the nodedown of a Handler") },
+	} {
+		c = connect(t, a, "bob@test")
+		a.life.Set(life.Ending)
+		watched := async(func() (int, error) { return 0, watcher.MonitorNode(w.ctx(), "bob@test") })
+		require.Eventually(t, a.life.Awaited, tooLong, tick)
+		require.NoError(t, c.Close())
+		arrives(t, c.l.Left(), "the end of the connection")
+		require.Zero(t, unread(b)+len(told))
+		a.life.Set(life.Open)
+		require.NoError(t, arrives(t, watched, "MonitorNode").err)
+		require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, content(t, hears()))
+	}
 
 	pid, ref := box(t, other).Pid(), monitorRef(newWire(t, nil), 1)
 	b.bonds.Watch(ref, bonds.Target{Node: "bob@test", Pid: pid})
@@ -351,8 +316,7 @@ func TestMonitorOfPrimitivePeer(t *testing.T) {
 		b := trapping(t, a)
 		ref := monitor(t, b, p.Self)
 		b.Demonitor(context.Background(), ref)
-		ref, err := b.MonitorName(w.ctx(), "wire@test", "x")
-		require.NoError(t, err)
+		ref = of(b.MonitorName(w.ctx(), "wire@test", "x")).must(t)
 		require.NoError(t, b.Send(w.ctx(), p.Self, "hello"))
 		ctl, v := p.Next()
 		require.Equal(t, dist.OpSend, ctl.Op, "SEND_SENDER was not agreed on")
@@ -385,9 +349,8 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 	require.Eventually(t, func() bool { c = a.Conn("wire@test"); return c != nil }, tooLong, tick)
 	b := trapping(t, a)
 	require.NoError(t, c.Close())
-	ref, err := b.n.NewRef()
-	require.NoError(t, err)
-	err = b.monitor(w.ctx(), ref, bonds.Target{Node: "wire@test", Pid: p.Self}, c, 0)
+	ref := of(b.n.NewRef()).must(t)
+	err := b.monitor(w.ctx(), ref, bonds.Target{Node: "wire@test", Pid: p.Self}, c, 0)
 	require.ErrorIs(t, err, ErrClosed)
 	require.Empty(t, watchingOf(b))
 }
@@ -398,8 +361,7 @@ func TestForgedMonitorExit(t *testing.T) {
 	a, p := w.met("alice")
 	b, other := trapping(t, a), box(t, a)
 	ref := monitor(t, other, p.Self)
-	why, err := ei.AppendAtom(nil, "forged")
-	require.NoError(t, err)
+	why := of(ei.AppendAtom(nil, "forged")).must(t)
 	for _, ctl := range []dist.Control{
 		// of another process
 		{Op: dist.OpMonitorPExit, From: p.Self, To: b.Pid(), Ref: ref, Reason: why},

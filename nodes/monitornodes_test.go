@@ -29,8 +29,7 @@ func TestMonitorNodesInOrder(t *testing.T) {
 	inWorlds(t, kinds, func(t *testing.T, w *world) {
 		a, b := w.started("alice"), w.started("bob")
 		here, there := box(t, a), box(t, b)
-		up, err := here.MonitorNodes(context.Background(), AllNodes)
-		require.NoError(t, err)
+		up := of(here.MonitorNodes(context.Background(), AllNodes)).must(t)
 		require.Empty(t, up)
 		for i := range 50 {
 			require.NoError(t, there.Send(w.ctx(), here.Pid(), ei.Int(i))) // connects
@@ -58,8 +57,7 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, _ := w.started("alice"), w.started("bob")
 	witness := box(t, a)
-	_, err := witness.MonitorNodes(context.Background(), AllNodes)
-	require.NoError(t, err)
+	of(witness.MonitorNodes(context.Background(), AllNodes)).must(t)
 	for range 200 {
 		b := box(t, a)
 		asked := async(func() ([]string, error) { return b.MonitorNodes(context.Background(), AllNodes) })
@@ -67,9 +65,8 @@ func TestMonitorNodesBesideEnd(t *testing.T) {
 		closed := async(func() (int, error) { return 0, c.Close() })
 		c.l.Fail(ErrClosed)
 		require.NoError(t, arrives(t, closed, "Close").err)
-		r := arrives(t, asked, "MonitorNodes")
-		require.NoError(t, r.err)
-		alternate(t, b, len(r.v) > 0, false)
+		r := arrives(t, asked, "MonitorNodes").must(t)
+		alternate(t, b, len(r) > 0, false)
 		alternate(t, witness, false, false)
 		b.Close()
 	}
@@ -96,24 +93,19 @@ func TestMonitorNodesByType(t *testing.T) {
 	boxes := map[NodeTypes]*Mailbox{}
 	for _, types := range []NodeTypes{VisibleNodes, HiddenNodes, AllNodes} {
 		boxes[types] = box(t, a)
-		_, err := boxes[types].MonitorNodes(context.Background(), types)
-		require.NoError(t, err)
+		of(boxes[types].MonitorNodes(context.Background(), types)).must(t)
 	}
 	for _, peer := range []string{"seen@test", "unseen@test"} {
 		connect(t, a, peer)
 	}
 	late := box(t, a)
-	up, err := late.MonitorNodes(context.Background(), AllNodes)
-	require.NoError(t, err)
+	up := of(late.MonitorNodes(context.Background(), AllNodes)).must(t)
 	require.Equal(t, []string{"seen@test", "unseen@test"}, up)
-	up, err = late.MonitorNodes(context.Background(), HiddenNodes)
-	require.NoError(t, err)
+	up = of(late.MonitorNodes(context.Background(), HiddenNodes)).must(t)
 	require.Equal(t, []string{"unseen@test"}, up)
-	up, err = late.MonitorNodes(context.Background(), 0)
-	require.NoError(t, err)
+	up = of(late.MonitorNodes(context.Background(), 0)).must(t)
 	require.Empty(t, up)
-	up, err = late.MonitorNodes(context.Background(), VisibleNodes)
-	require.NoError(t, err)
+	up = of(late.MonitorNodes(context.Background(), VisibleNodes)).must(t)
 	require.Equal(t, []string{"seen@test"}, up)
 	for _, peer := range []string{"seen@test", "unseen@test"} {
 		require.NoError(t, a.Conn(peer).Close())
@@ -129,6 +121,6 @@ func TestMonitorNodesByType(t *testing.T) {
 	}
 
 	late.Close()
-	_, err = late.MonitorNodes(context.Background(), AllNodes)
+	_, err := late.MonitorNodes(context.Background(), AllNodes)
 	require.Error(t, err)
 }

@@ -30,8 +30,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}})
-		extra, err := b.ListenOn(w.ctx(), w.tr, w.addr("extra"))
-		require.NoError(t, err)
+		extra := of(b.ListenOn(w.ctx(), w.tr, w.addr("extra"))).must(t)
 		receiver, silent := box(t, b), box(t, a)
 		waiting := []<-chan result[any]{
 			async(func() (any, error) { return extra.Accept(w.ctx()) }),
@@ -67,7 +66,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		require.Zero(t, b.Stats().Mailboxes)
 		require.Zero(t, tableSize(b))
 		require.NoError(t, b.Close())
-		_, err = b.Serve("x", Server{}, nil)
+		_, err := b.Serve("x", Server{}, nil)
 		require.ErrorIs(t, err, ErrClosed)
 		_, err = b.RPC(w.ctx(), "alice@test", "m", "f")
 		require.ErrorIs(t, err, ErrClosed)
@@ -157,48 +156,32 @@ func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
 // Everything that was sent before Shutdown arrives, although the peer sends all the time.
 func TestShutdownFlushes(t *testing.T) {
-	rounds := 3
-	if testing.Short() {
-		rounds = 1
-	}
 	inWorlds(t, kinds, func(t *testing.T, w *world) {
-		for range rounds {
-			a, b := w.started("alice"), w.started("bob")
-			there := box(t, a)
-			here := box(t, b)
-			ctx, cancel := context.WithCancel(w.ctx())
-			noise := box(t, a)
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				for noise.Send(ctx, here.Pid(), make([]byte, 1000)) == nil {
-					if here.Err() != nil {
-						return
-					}
-				}
-			})
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					m, err := here.Receive(ctx)
-					if err != nil {
-						return
-					}
-					_ = m
-				}
-			})
-			const count = 1000
-			for i := range count {
-				require.NoError(t, here.Send(w.ctx(), there.Pid(), append([]byte{byte(i), byte(i >> 8)}, make([]byte, 500)...)))
+		a, b := w.started("alice"), w.started("bob")
+		there, here, noise, ctx := box(t, a), box(t, b), box(t, a), w.ctx()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for noise.Send(ctx, here.Pid(), make([]byte, 1000)) == nil && here.Err() == nil {
 			}
-			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-			for i := range count {
-				v := term(t, there).(ei.Binary)
-				require.Equal(t, []byte{byte(i), byte(i >> 8)}, []byte(v[:2]))
+		})
+		wg.Go(func() {
+			for {
+				if _, err := here.Receive(ctx); err != nil {
+					return
+				}
 			}
-			require.NoError(t, arrives(t, down, "Shutdown").err)
-			cancel()
-			inTime(t, "the noise", wg.Wait)
-			require.NoError(t, a.Close())
+		})
+		const count = 1000
+		for i := range count {
+			require.NoError(t, here.Send(w.ctx(), there.Pid(), append([]byte{byte(i), byte(i >> 8)}, make([]byte, 500)...)))
 		}
+		down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+		for i := range count {
+			v := term(t, there).(ei.Binary)
+			require.Equal(t, []byte{byte(i), byte(i >> 8)}, []byte(v[:2]))
+		}
+		require.NoError(t, arrives(t, down, "Shutdown").err)
+		inTime(t, "the noise", wg.Wait)
 	})
 }
 
@@ -328,8 +311,7 @@ func TestShutdownBesideQuestions(t *testing.T) {
 		}
 		down := async(func() (int, error) { return 0, c.Shutdown(w.ctx()) })
 		require.Eventually(t, c.l.Leaves, tooLong, tick)
-		nobody, err := n.NewPid()
-		require.NoError(t, err)
+		nobody := of(n.NewPid()).must(t)
 		for i, before := 0, c.l.Traffic().BytesReceived; c.l.Traffic().BytesReceived < before+3; i++ {
 			p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: nobody, Ref: monitorRef(p, i)}, nil)
 		}
@@ -368,9 +350,7 @@ func TestShutdownUnread(t *testing.T) {
 func TestConnShutdownInTime(t *testing.T) {
 	w := newWorld(t, "tcp")
 	_, c := w.wired()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	done := async(func() (int, error) { return 0, c.Shutdown(ctx) })
+	done := async(func() (int, error) { return 0, c.Shutdown(brief(t)) })
 	require.NoError(t, arrives(t, done, "Shutdown").err)
 	require.ErrorIs(t, c.Err(), ErrClosed)
 	require.ErrorIs(t, c.Shutdown(t.Context()), ErrClosed)
@@ -389,8 +369,7 @@ func TestDetachDuringShutdown(t *testing.T) {
 		return
 	}
 	require.Error(t, arrives(t, down, "Shutdown").err, "the connection goes on elsewhere")
-	back, err := n.Adopt(w.ctx(), moved)
-	require.NoError(t, err)
+	back := of(n.Adopt(w.ctx(), moved)).must(t)
 	require.NoError(t, back.SendName(w.ctx(), "x", ei.Atom("y")))
 }
 
@@ -428,12 +407,11 @@ func TestShutdownBesideConnClose(t *testing.T) {
 
 // The signals of a process that has ended before Shutdown arrive.
 func TestExitsBeforeShutdown(t *testing.T) {
-	need.Long(t, 6*time.Second)
 	w := newWorld(t, "tcp")
 	n, p := w.met("bob")
 	c := w.conn(n, "wire@test")
 	b := box(t, n)
-	const count = 20000
+	count := need.Fewer(2000, 20_000)
 	for i := range count {
 		p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: b.Pid(), Ref: monitorRef(p, i)}, nil)
 	}

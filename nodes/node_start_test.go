@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,8 +55,7 @@ func TestNewCookie(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	path := filepath.Join(home, ".erlang.cookie")
 	require.NoError(t, os.WriteFile(path, []byte("one\n"), 0o600))
-	n, err := New(Config{Name: "a@b"})
-	require.NoError(t, err)
+	n := of(New(Config{Name: "a@b"})).must(t)
 	require.Equal(t, "one", n.cfg.Cookie)
 }
 
@@ -66,12 +66,10 @@ func TestZeroConfig(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("USERPROFILE", home)
 	require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), []byte("secret"), 0o600))
-	n, err := New(Config{})
-	require.NoError(t, err)
+	n := of(New(Config{})).must(t)
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
 	require.Empty(t, n.Name())
-	host, err := os.Hostname()
-	require.NoError(t, err)
+	host := of(os.Hostname()).must(t)
 	short, _, _ := strings.Cut(host, ".")
 	require.Equal(t, short, n.cfg.Host)
 	require.Equal(t, "secret", n.cfg.Cookie)
@@ -85,18 +83,9 @@ func TestZeroConfig(t *testing.T) {
 
 // A negative limit is an error: whoever wrote -1 did not mean the default.
 func TestConfigOfNegativeLimits(t *testing.T) {
-	set := map[string]func(cfg *Config){
-		"MaxHandshakes":    func(cfg *Config) { cfg.MaxHandshakes = -1 },
-		"MaxFrame":         func(cfg *Config) { cfg.MaxFrame = -1 },
-		"MaxCalls":         func(cfg *Config) { cfg.MaxCalls = -1 },
-		"QueueLimit":       func(cfg *Config) { cfg.QueueLimit = -1 },
-		"HandshakeTimeout": func(cfg *Config) { cfg.HandshakeTimeout = -1 },
-		"TickInterval":     func(cfg *Config) { cfg.TickInterval = -1 },
-		"DrainTimeout":     func(cfg *Config) { cfg.DrainTimeout = -1 },
-	}
-	for field, change := range set {
+	for _, field := range strings.Fields("MaxHandshakes MaxFrame MaxCalls QueueLimit HandshakeTimeout TickInterval DrainTimeout") {
 		cfg := Config{Name: "a@b", Cookie: "secret"}
-		change(&cfg)
+		reflect.ValueOf(&cfg).Elem().FieldByName(field).SetInt(-1)
 		_, err := New(cfg)
 		require.ErrorContains(t, err, "Config."+field+" is -1")
 	}
@@ -176,8 +165,7 @@ func TestStartTakesOver(t *testing.T) {
 	b, l := w.listening("bob")
 	a := w.node("alice", func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: l.Addr()}} })
 	ca, cb := w.join(a, b, l)
-	there := box(t, a)
-	require.NoError(t, a.Register(t.Context(), "there", there))
+	there := registered(t, a, "there")
 	n := 0
 	send := func(count int) {
 		for range count {
@@ -193,8 +181,7 @@ func TestStartTakesOver(t *testing.T) {
 		}
 		close(answered)
 	})
-	_, err := ca.RPC(w.ctx(), "m", "f") // reads, and keeps what it does not want
-	require.NoError(t, err)
+	of(ca.RPC(w.ctx(), "m", "f")).must(t) // reads, and keeps what it does not want
 	<-answered
 	require.NoError(t, a.Start(w.ctx()))
 	send(50)
@@ -211,14 +198,12 @@ func TestIdentifiersAreAllDifferent(t *testing.T) {
 	a.ids.Pids.Store(1<<ids.PidBits - 500) // the serial takes over
 	a.ids.Refs.Store(1<<50 - 500)
 	for range 1000 {
-		pid, err := a.NewPid()
-		require.NoError(t, err)
+		pid := of(a.NewPid()).must(t)
 		require.Equal(t, ei.Atom("alice@test"), pid.Node)
 		require.Equal(t, a.Creation(), pid.Creation)
 		require.Less(t, pid.ID, uint32(1<<ids.PidBits))
 		pids[pid] = true
-		ref, err := a.NewRef()
-		require.NoError(t, err)
+		ref := of(a.NewRef()).must(t)
 		require.Less(t, ref.ID[0], uint32(1<<18))
 		require.Equal(t, a.Creation(), ref.Creation)
 		refs[ref] = true
@@ -268,7 +253,10 @@ func TestStartDuringReceive(t *testing.T) {
 func TestMailboxBeforeStart(t *testing.T) {
 	n := newWorld(t, "memory").node("alice")
 	box(t, n)
-	err := n.Start(soon(t))
+	_, err := n.RPC(soon(t), n.Name(), "erlang", "date")
+	require.ErrorIs(t, err, ErrNoProc)
+	require.ErrorContains(t, err, "has not been started")
+	err = n.Start(soon(t))
 	require.ErrorIs(t, err, ErrTooLate)
 	require.ErrorContains(t, err, "make them in Config.Setup")
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -56,9 +55,7 @@ func TestHeldNodeWaitsOrRefuses(t *testing.T) {
 	waiting := map[string]<-chan result[any]{}
 	for what, act := range all {
 		inTime(t, what, func() {
-			short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-			defer cancel()
-			require.ErrorIs(t, act(short), context.DeadlineExceeded, what)
+			require.ErrorIs(t, act(brief(t)), context.DeadlineExceeded, what)
 		})
 		waiting[what] = async(func() (any, error) { return nil, act(ctx) })
 	}
@@ -84,9 +81,7 @@ func TestHeldConnHoldsUnlink(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return c.l.Life().Awaited() // it waits
 	}, tooLong, tick)
-	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-	defer cancel()
-	require.ErrorIs(t, b.Unlink(short, there.Pid()), context.DeadlineExceeded)
+	require.ErrorIs(t, b.Unlink(brief(t), there.Pid()), context.DeadlineExceeded)
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, arrives(t, unlinked, "the end of Unlink").err, ErrMoved)
 }
@@ -103,9 +98,7 @@ func TestHeldMonitorNode(t *testing.T) {
 	c := n.Conn("peer@test")
 	for _, moves := range []bool{false, true} {
 		f := freeze(t, c)
-		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-		defer cancel()
-		require.ErrorIs(t, b.MonitorNode(short, "peer@test"), context.DeadlineExceeded)
+		require.ErrorIs(t, b.MonitorNode(brief(t), "peer@test"), context.DeadlineExceeded)
 		c.l.Life().Set(life.Frozen) // nobody waits any more
 		noted := async(func() (any, error) { return nil, b.MonitorNode(ctx, "peer@test") })
 		require.Eventually(t, func() bool {
@@ -219,9 +212,8 @@ func TestHeldReceive(t *testing.T) {
 	f.Thaw()
 	require.Eventually(t, func() bool { return len(ca.n.procs.all()) == 0 }, tooLong, tick, "the call's mailbox ends")
 	require.NoError(t, cb.Send(w.ctx(), ca.Self(), "after"))
-	r := arrives(t, received, "the message")
-	require.NoError(t, r.err)
-	require.Equal(t, ei.Binary("after"), content(t, r.v))
+	r := arrives(t, received, "the message").must(t)
+	require.Equal(t, ei.Binary("after"), content(t, r))
 }
 
 // A receiver that finds a mailbox held, with messages in it, gets them when the mailbox goes on,
@@ -236,43 +228,21 @@ func TestHeldMailboxWakesReceiver(t *testing.T) {
 		require.Empty(t, received)
 		b.n.procs.unfreeze()
 		defer b.n.life.Set(life.Open)
-		r := arrives(t, received, "the message")
-		require.NoError(t, r.err)
+		arrives(t, received, "the message").must(t)
 	})
 }
 
 // A freeze never comes between the two halves of a link or a monitor of two processes of the node.
 func TestFreezeBesideBonds(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ctx := w.ctx()
-	n := w.started("front")
+	n := newWorld(t, "tcp").started("front")
 	a, b := trapping(t, n), trapping(t, n)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer close(stop)
-	busy := func(what func() error) {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := what(); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	busy(func() error {
+	loop(t, func(ctx context.Context) error {
 		if err := a.Link(ctx, b.Pid()); err != nil {
 			return err
 		}
 		return a.Unlink(ctx, b.Pid())
 	})
-	busy(func() error {
+	loop(t, func(ctx context.Context) error {
 		_, err := a.Monitor(ctx, b.Pid())
 		if watching := watchingOf(a); len(watching) > 10 {
 			for ref := range watching {
@@ -338,8 +308,7 @@ func TestExitBesideFreeze(t *testing.T) {
 		ctx := w.ctx()
 		there := trapping(t, w.started("peer"))
 		n := w.started("front")
-		b, here := box(t, n), trapping(t, n)
-		require.NoError(t, n.Register(ctx, "here", here))
+		b, here := box(t, n), registered(t, n, "here", &MailboxOptions{TrapExit: true})
 		require.NoError(t, b.Link(ctx, here.Pid()))
 		require.NoError(t, b.Link(ctx, there.Pid()))
 		settle(t, b, there)
@@ -347,10 +316,9 @@ func TestExitBesideFreeze(t *testing.T) {
 		frozen := async(func() (*Frozen, error) { return n.Freeze(ctx) })
 		require.Eventually(t, func() bool { return n.life.Phase() == life.Ending }, tooLong, tick)
 		proceed()
-		f := arrives(t, frozen, "the freeze")
-		require.NoError(t, f.err)
-		s := restore(t, again(n), f.v)
-		require.NoError(t, f.v.Release())
+		f := arrives(t, frozen, "the freeze").must(t)
+		s := restore(t, again(n), f)
+		require.NoError(t, f.Release())
 		require.NoError(t, s.Start(ctx))
 		requireExit(t, there, b.Pid(), "gone")
 		requireExit(t, s.Node().Whereis("here"), b.Pid(), "gone")
@@ -367,10 +335,8 @@ func TestExitBesideFreeze(t *testing.T) {
 		moved := async(func() (*Moved, error) { return r.c.Detach(ctx) })
 		require.Eventually(t, func() bool { return len(moved) > 0 || r.c.exits.Awaited() }, tooLong, tick)
 		proceed()
-		m := arrives(t, moved, "the connection")
-		require.NoError(t, m.err)
-		_, err := r.n[1].Adopt(ctx, m.v)
-		require.NoError(t, err)
+		m := arrives(t, moved, "the connection").must(t)
+		of(r.n[1].Adopt(ctx, m)).must(t)
 		requireExit(t, there, b.Pid(), "gone")
 	})
 	t.Run("connection that stays", func(t *testing.T) {
@@ -382,9 +348,7 @@ func TestExitBesideFreeze(t *testing.T) {
 		require.NoError(t, b.Link(ctx, there.Pid()))
 		settle(t, b, there)
 		proceed := exiting(b)
-		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-		defer cancel()
-		_, err := r.c.Detach(short)
+		_, err := r.c.Detach(brief(t))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		settle(t, other, there) // the connection goes on, in both directions
 		proceed()
@@ -423,7 +387,9 @@ func TestFreezeBesideBondsOfHandlers(t *testing.T) {
 					t.Error(err)
 				}
 			}, &MailboxOptions{TrapExit: true, Limit: 100_000})
-			defer incessantly(t, func() error { return busy(ctx, a, h) })()
+			for range 8 {
+				loop(t, func(ctx context.Context) error { return busy(ctx, a, h) })
+			}
 			for range 100 {
 				f := freeze(t, n)
 				require.Equal(t, linksOf(a)[h.Pid()].Active, linksOf(h)[a.Pid()].Active)
@@ -464,27 +430,14 @@ func TestFreezeBesideCallsOfHandlers(t *testing.T) {
 			}
 			h := handle(t, n, "h", answers, &MailboxOptions{Limit: 100_000})
 			handle(t, n, "other", answers, &MailboxOptions{Limit: 100_000})
-			defer incessantly(t, func() error { return tt.busy(w.ctx(), h) })()
+			for range 8 {
+				loop(t, func(ctx context.Context) error { return tt.busy(ctx, h) })
+			}
 			for range tt.freezes {
 				before := handled.Load()
 				require.Eventually(t, func() bool { return handled.Load() > before+50 }, tooLong, tick)
-				f := freeze(t, n)
-				f.Thaw()
+				freezes(t, n)
 			}
 		})
 	}
-}
-
-// incessantly has eight goroutines do something again and again without a pause, until stop is
-// called. It must not fail.
-func incessantly(t *testing.T, do func() error) (stop func()) {
-	var over atomic.Bool
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for !over.Load() && assert.NoError(t, do()) {
-			}
-		})
-	}
-	return func() { over.Store(true); all.Wait() }
 }

@@ -107,9 +107,9 @@ func (o killOrder) run() error {
 			party.Hit(o.Signal)
 		}
 	}
-	d := deadlines(o.Short)
-	if !o.Short { // the end of the other side is noticed without one
-		d = allDeadlines(killPatience)
+	d := allDeadlines(killPatience) // the end of the other side is noticed without one
+	if o.Short {
+		d = allDeadlines(killDeadline)
 	}
 	ch, err := handoff.FileChannel(os.NewFile(3, "channel"))
 	if err != nil {
@@ -197,15 +197,8 @@ func (o killOrder) leak(here bool, due census) (what string) {
 	return what
 }
 
-// deadlines are shorter if a side is stopped: the other side waits for it until a deadline is over.
-// All are long enough for a side that goes on.
-func deadlines(short bool) handoff.Deadlines {
-	if !short {
-		return handoff.Deadlines{}
-	}
-	return allDeadlines(killDeadline)
-}
-
+// allDeadlines are shorter if a side is stopped: the other side waits for it until a deadline is
+// over. All are long enough for a side that goes on.
 func allDeadlines(d time.Duration) handoff.Deadlines {
 	return handoff.Deadlines{Hello: d, Static: d, Freeze: d, Offer: d, Stage: d, Take: d, Goodbye: d}
 }
@@ -315,8 +308,7 @@ func killOne(t *testing.T, c party.Cell[handoffpoint.Point]) {
 		if i == c.Victim {
 			o.At, o.Signal = c.At, c.Signal
 		}
-		text, err := json.Marshal(o)
-		require.NoError(t, err)
+		text := of(json.Marshal(o)).must(t)
 		sides[i] = party.Start(t, []string{killVariable + "=" + string(text)}, end)
 		require.NoError(t, end.Close())
 	}

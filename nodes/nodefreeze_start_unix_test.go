@@ -19,9 +19,7 @@ func TestFreezeAwaitsStart(t *testing.T) {
 	n := w.node("front", func(c *Config) { c.Resolver = r })
 	started := async(func() (any, error) { return nil, n.Start(w.ctx()) })
 	arrives(t, r.asked, "the registration")
-	short, cancel := context.WithTimeout(w.ctx(), tick)
-	defer cancel()
-	_, err := n.Freeze(short)
+	_, err := n.Freeze(brief(t))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "a start is in progress")
 	frozen := async(func() (*Frozen, error) { return n.Freeze(w.ctx()) })
@@ -31,21 +29,18 @@ func TestFreezeAwaitsStart(t *testing.T) {
 	require.False(t, n.Listeners()[0].stopped.IsShut(), "nothing stands still yet")
 	r.answers <- struct{}{}
 	require.NoError(t, arrives(t, started, "Start").err)
-	f := arrives(t, frozen, "Freeze")
-	require.NoError(t, f.err)
+	f := arrives(t, frozen, "Freeze").must(t)
 
-	s := restore(t, again(n), f.v)
+	s := restore(t, again(n), f)
 	next := s.Node()
 	again := async(func() (*Frozen, error) { return next.Freeze(w.ctx()) })
-	require.NoError(t, f.v.Release())
+	require.NoError(t, f.Release())
 	starts := async(func() (any, error) { return nil, s.Start(w.ctx()) })
 	arrives(t, r.asked, "the second registration")
 	require.Eventually(t, next.life.Awaited, tooLong, tick)
 	r.answers <- struct{}{}
 	require.NoError(t, arrives(t, starts, "Start of what was restored").err)
-	f = arrives(t, again, "the second Freeze")
-	require.NoError(t, f.err)
-	f.v.Thaw()
+	arrives(t, again, "the second Freeze").must(t).Thaw()
 	w.book.set("front@test", next.Listeners()[0].Addr())
 	connect(t, w.node("alice"), "front@test")
 	require.Zero(t, r.taken.Load())
@@ -96,8 +91,7 @@ func TestStartAwaitsFreeze(t *testing.T) {
 		f.Thaw()
 		require.NoError(t, arrives(t, started, "Start").err)
 		require.Len(t, n.Listeners(), 1)
-		f, err := n.Freeze(w.ctx()) // no start is in progress any more
-		require.NoError(t, err)
+		f = of(n.Freeze(w.ctx())).must(t) // no start is in progress any more
 		f.Thaw()
 	}
 }
@@ -122,8 +116,7 @@ func TestPublishBesideFreeze(t *testing.T) {
 			f.Thaw()
 			require.NoError(t, arrives(t, published, "Publish").err)
 			require.Equal(t, n.Creation(), n.publishing.published.Creation())
-			_, err := client.Resolve(ctx, "", "alice")
-			require.NoError(t, err)
+			of(client.Resolve(ctx, "", "alice")).must(t)
 			continue
 		}
 		cfg := again(n)
@@ -139,8 +132,7 @@ func TestPublishBesideFreeze(t *testing.T) {
 		require.NoError(t, next.Publish(ctx, next.Listeners()[0]))
 		require.NoError(t, n.Unpublish(context.Background()))
 		require.NoError(t, n.Close())
-		_, err = client.Resolve(ctx, "", "alice")
-		require.NoError(t, err)
+		of(client.Resolve(ctx, "", "alice")).must(t)
 	}
 }
 

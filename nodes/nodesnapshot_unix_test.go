@@ -81,8 +81,7 @@ func TestNodeSize(t *testing.T) {
 	x := n.size()
 	require.Equal(t, []int{2, 4}, []int{x.Mailboxes - before.Mailboxes, x.Messages - before.Messages})
 	require.InDelta(t, 1000, x.Bytes-before.Bytes, 100)
-	f, err := n.Freeze(t.Context())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	require.Less(t, len(f.State()), 2*x.State())
 	require.Greater(t, 2*len(f.State()), x.State())
 	f.Thaw()
@@ -102,8 +101,7 @@ func TestRestoreAllocations(t *testing.T) {
 			require.NoError(t, b.Send(t.Context(), b.Pid(), make([]byte, 20)))
 		}
 	}
-	f, err := n.Freeze(t.Context())
-	require.NoError(t, err)
+	f := freeze(t, n)
 	defer f.Thaw()
 	each := testing.AllocsPerRun(3, func() {
 		g, s, err := stageNode(again(n), f.state)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -66,8 +65,7 @@ func (v *inventory) Stop(ctx context.Context) { MailboxOf(ctx).Exit(ei.Atom("nor
 func TestServerOn(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		v := &inventory{told: make(chan string, 10), later: make(chan *Call, 1)}
-		on, err := MethodsOf(v)
-		require.NoError(t, err)
+		on := of(MethodsOf(v)).must(t)
 		on["terms"] = func(_ context.Context, args []ei.Term) (any, error) { return args, nil }
 		infos := make(chan ei.Term, 10)
 		self := serve(t, there, "shop", Server{On: on, Info: func(_ context.Context, _ *Mailbox, m *Message) {
@@ -102,9 +100,8 @@ func TestServerOn(t *testing.T) {
 		require.ErrorContains(t, err, "the result of m:later/0: NoReply is no term", "it is for calls of a Server")
 		require.Nil(t, arrives(t, v.later, "the call of no Server"))
 		require.NoError(t, c.Reply(w.ctx(), item{"B2", 1}))
-		a := arrives(t, called, "the late reply")
-		require.NoError(t, a.err)
-		require.Equal(t, `#{price => 1.0,sku => <<"B2">>}`, a.v.String())
+		a := arrives(t, called, "the late reply").must(t)
+		require.Equal(t, `#{price => 1.0,sku => <<"B2">>}`, a.String())
 
 		// casts and other messages
 		b := box(t, here)
@@ -173,26 +170,22 @@ func TestServerOnUnknown(t *testing.T) {
 // What module sys asks for is not for a function of that name; what cannot be decoded is answered.
 func TestServerOnOddMessages(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	self := serve(t, n, "srv", Server{On: map[string]Func{
 		"system": FuncOf(func(a, b any) int { panic("not for it") }),
 		"any":    FuncOf(func(any) int { return 1 }),
 		"terms":  func(context.Context, []ei.Term) (any, error) { return 1, nil },
 	}})
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	ask := func(kind ei.Atom, request ei.Raw) ei.Term {
-		payload, err := ei.Append(nil, ei.T(kind, ei.Tuple{p.Self, ref}, request))
-		require.NoError(t, err)
+		payload := of(ei.Append(nil, ei.T(kind, ei.Tuple{p.Self, ref}, request))).must(t)
 		p.Send(dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "srv"}, ei.Raw(payload))
 		_, reply := p.Next()
 		require.Equal(t, ref, reply.(ei.Tuple)[0])
 		return reply.(ei.Tuple)[1]
 	}
 	encoded := func(v any) ei.Raw {
-		b, err := ei.Append(nil, v)
-		require.NoError(t, err)
-		return b
+		return of(ei.Append(nil, v)).must(t)
 	}
 	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2} // a map with equal keys
 	require.Equal(t, ei.Int(1), ask("$gen_call", encoded(ei.T("any", 5))))
@@ -213,9 +206,7 @@ func TestServerOnOddMessages(t *testing.T) {
 func TestWrongArgumentsInTheLog(t *testing.T) {
 	var log record
 	w := newWorld(t, "memory")
-	there := w.started("bob", func(cfg *Config) {
-		cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	})
+	there := w.started("bob", logsTo(&log))
 	here := w.started("alice")
 	there.Expose("m", "double", FuncOf(func(n int) int { return 2 * n }))
 	serve(t, there, "srv", Server{On: map[string]Func{
@@ -238,8 +229,7 @@ func TestWrongArgumentsInTheLog(t *testing.T) {
 			require.NoError(t, b.CastName(w.ctx(), there.Name(), "srv", ei.T("double", arg)))
 		}
 	}
-	_, err := b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1)) // comes last
-	require.NoError(t, err)
+	of(b.CallName(w.ctx(), there.Name(), "srv", ei.T("double", 1))).must(t) // comes last
 	for _, line := range []string{
 		`it cannot take" node=bob@test function=m:double/1 peer=alice@test error="argument 1: ei: atom x where an integer is due"`,
 		`it cannot take" node=bob@test function=m:double/0 peer=alice@test error="0 arguments for 1 parameters; did you mean m:double/1?"`,

@@ -15,10 +15,8 @@ import (
 // Messages beyond the limit move with their node, in order.
 func TestOverflowMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	b := box(t, n, &MailboxOptions{Limit: 3000})
-	require.NoError(t, n.Register(t.Context(), "slow", b))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
+	b := registered(t, n, "slow", &MailboxOptions{Limit: 3000})
 	p.flood(b.Pid(), 0, 100, 100)
 	require.Eventually(t, func() bool { return unreadOf(b) == 100 }, tooLong, tick)
 	require.NotZero(t, n.Stats().Overflow)
@@ -60,10 +58,9 @@ func TestFreezeAwaitsRequestsThatOverflow(t *testing.T) {
 				b.Exit(ei.Atom("shutdown"))
 			}
 			close(s.proceed)
-			f := arrives(t, frozen, "the freeze")
-			require.NoError(t, f.err)
+			f := arrives(t, frozen, "the freeze").must(t)
 			require.Zero(t, r.c.works.Count())
-			f.v.Thaw()
+			f.Thaw()
 			for range calls {
 				require.Equal(t, ends, arrives(t, answers, "an answer") != nil)
 			}

@@ -51,9 +51,8 @@ func TestFloodTakesWhatItCounts(t *testing.T) {
 	const size, most = 100, 900
 	count := need.Fewer(50_000, 150_000)
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	b := box(t, n, &MailboxOptions{Limit: 1 << 20})
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	w.conn(n, "wire@test")
 	before := heapBefore()
 	p.flood(b.Pid(), 0, count, size)
@@ -88,10 +87,9 @@ func TestEndedMailboxKeepsNothing(t *testing.T) {
 		} {
 			t.Run(name+" "+how, func(t *testing.T) {
 				w := newWorld(t, "memory")
-				n := w.started("alice")
+				n, p := w.met("alice")
 				b, err := of(n)
 				require.NoError(t, err)
-				p := w.peer(n.Listeners()[0], role("wire@test"))
 				w.conn(n, "wire@test")
 				before := heapBefore()
 				const size = 100_000
@@ -123,8 +121,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 				log := new(record)
 				n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit, cfg.Logger = 2*limit, slog.New(slog.NewTextHandler(log, nil)) })
 				n.Expose("m", "echo", FuncOf(func(s string) string { return s }))
-				slow := box(t, n, &MailboxOptions{Limit: limit / 10, Full: full})
-				require.NoError(t, n.Register(t.Context(), "slow", slow))
+				slow := registered(t, n, "slow", &MailboxOptions{Limit: limit / 10, Full: full})
 				var got []int
 				done := make(chan struct{})
 				go func() {
@@ -151,8 +148,7 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 					defer close(asked)
 					for !sent.Load() {
 						begun := time.Now()
-						_, err := a.RPC(context.Background(), n.Name(), "m", "echo", "hello")
-						require.NoError(t, err)
+						of(a.RPC(context.Background(), n.Name(), "m", "echo", "hello")).must(t)
 						worst = max(worst, time.Since(begun))
 						time.Sleep(pause)
 					}
@@ -189,10 +185,9 @@ func TestSlowProcessDoesNotHoldItsLink(t *testing.T) {
 // For a mailbox that may not hold a connection, one that may does not end.
 func TestWaitingMailboxDoesNotEndForAnother(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit = 400_000 })
+		n, p := w.met("alice", func(cfg *Config) { cfg.OverflowLimit = 400_000 })
 		waits := box(t, n, &MailboxOptions{Limit: 1, Full: FullWait})
 		blocks := box(t, n, &MailboxOptions{Limit: 1})
-		p := w.peer(n.Listeners()[0], role("wire@test"))
 		p.flood(waits.Pid(), 0, 200, 100)
 		synctest.Wait()
 		begun := time.Now()

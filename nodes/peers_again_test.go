@@ -2,7 +2,6 @@ package nodes
 
 import (
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -20,10 +19,9 @@ import (
 // alive connects a second time under a name that is connected, and answers the question whether the
 // first connection is dead.
 func alive(p *wire, self protocol.Self, dead bool) error {
-	c, err := packets.New(soon(p.T), p.S)
-	require.NoError(p.T, err)
+	c := of(packets.New(soon(p.T), p.S)).must(p.T)
 	asked := false
-	_, err = protocol.Initiate(c, self, protocol.InitiateOptions{AliveAnswer: func(string) bool { asked = true; return dead }})
+	_, err := protocol.Initiate(c, self, protocol.InitiateOptions{AliveAnswer: func(string) bool { asked = true; return dead }})
 	require.True(p.T, asked)
 	return err
 }
@@ -39,13 +37,8 @@ func TestDuplicateConnect(t *testing.T) {
 			l := b.Listeners()[0]
 			box := trapping(t, b)
 			require.NoError(t, b.Register(t.Context(), "box", box))
-			up := func() *Conn {
-				var c *Conn
-				require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
-				return c
-			}
 			p := w.peer(l, role("wire@test"))
-			c := up()
+			c := w.conn(b, "wire@test")
 			require.NoError(t, box.Link(w.ctx(), p.Self))
 			monitor(t, box, p.Self)
 			require.NoError(t, box.MonitorNode(w.ctx(), "wire@test"))
@@ -61,19 +54,12 @@ func TestDuplicateConnect(t *testing.T) {
 			require.Error(t, alive(q, impostor, true))
 			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrBadCookie)
 			// A peer that does not answer delays no other.
-			silent := w.wire(l)
-			packets, err := packets.New(w.ctx(), silent.S)
-			require.NoError(t, err)
-			name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
-			require.NoError(t, err)
-			require.NoError(t, packets.WritePackets(name))
-			status, err := packets.ReadPacket()
-			require.NoError(t, err)
-			require.Equal(t, "salive", string(status))
+			silent := w.begun(l, "wire@test")
+			require.Equal(t, "salive", silent.packet())
 			require.ErrorIs(t, alive(w.wire(l), role("wire@test"), false), dist.ErrAlive)
 			require.ErrorIs(t, arrives(t, failed, "the refusal"), dist.ErrAlive)
 			require.NoError(t, c.Err())
-			require.Same(t, c, up())
+			require.Same(t, c, b.Conn("wire@test"))
 			require.Zero(t, unread(box))
 
 			// It is dead: the second one replaces it, and what the processes had with it breaks
@@ -96,7 +82,7 @@ func TestDuplicateConnect(t *testing.T) {
 			}
 			require.ElementsMatch(t, []dist.Op{dist.OpExit, dist.OpMonitorPExit, dist.OpSend}, ops[:3])
 			require.Equal(t, dist.OpRegSend, ops[3])
-			require.NotSame(t, c, up())
+			require.NotSame(t, c, w.conn(b, "wire@test"))
 			require.Len(t, b.Peers(), 1)
 		})
 	}
@@ -107,12 +93,9 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	w := newWorld(t, "memory")
 	failed, hear := failures()
 	var logs [3]record
-	logged := func(i int) func(*Config) {
-		return func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&logs[i], nil)) }
-	}
-	a := w.started("alice", hear, logged(0))
-	one := w.started("bob", hear, logged(1))
-	two := w.started("bob", logged(2), func(cfg *Config) { cfg.Listen = transport.MemoryAddr("elsewhere") })
+	a := w.started("alice", hear, logsTo(&logs[0]))
+	one := w.started("bob", hear, logsTo(&logs[1]))
+	two := w.started("bob", logsTo(&logs[2]), func(cfg *Config) { cfg.Listen = transport.MemoryAddr("elsewhere") })
 	at := one.Listeners()[0].Addr()
 
 	_, err := two.ConnectAddr(w.ctx(), at, "")
@@ -155,8 +138,7 @@ func TestTwoNodesOfOneName(t *testing.T) {
 func TestComesBackUnderItsName(t *testing.T) {
 	w := newWorld(t, "memory")
 	var log record
-	logged := func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
-	a, b := w.started("alice", logged), w.started("bob", logged)
+	a, b := w.started("alice", logsTo(&log)), w.started("bob", logsTo(&log))
 	for range 3 {
 		for _, end := range []func(){
 			func() { require.NoError(t, a.Conn("bob@test").Close()) }, // bob is told
@@ -211,16 +193,10 @@ func TestPeerBeginsAnew(t *testing.T) {
 	failed, hear := failures()
 	b := w.started("bob", hear)
 	l := b.Listeners()[0]
-	p := w.wire(l)
-	packets, err := packets.New(w.ctx(), p.S)
-	require.NoError(t, err)
-	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
-	require.NoError(t, err)
-	require.NoError(t, packets.WritePackets(name))
-	_, err = packets.ReadPacket()
-	require.NoError(t, err)
+	p := w.begun(l, "wire@test")
+	p.packet() // its name has been read
 	w.peer(l, role("wire@test"))
 	require.ErrorIs(t, arrives(t, failed, "the end of the first attempt"), ErrSuperseded)
 	p.Gone()
-	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
+	w.conn(b, "wire@test")
 }

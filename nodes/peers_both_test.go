@@ -2,8 +2,6 @@ package nodes
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -75,12 +73,11 @@ func TestConcurrentConnect(t *testing.T) {
 	}
 	var c *Conn
 	for range cap(results) {
-		r := arrives(t, results, "a connection")
-		require.NoError(t, r.err)
+		r := arrives(t, results, "a connection").must(t)
 		if c == nil {
-			c = r.v
+			c = r
 		}
-		require.Same(t, c, r.v)
+		require.Same(t, c, r)
 	}
 	require.NotNil(t, c)
 	for _, n := range []*Node{a, b} {
@@ -116,7 +113,7 @@ func TestConnectAfterNok(t *testing.T) {
 func TestNokIsNoWarning(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
-		zoe := w.started("zoe", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+		zoe := w.started("zoe", logsTo(log))
 		at := w.ambush("alice@test")
 		connected := async(func() (*Conn, error) { return zoe.Connect(context.Background(), "alice@test") })
 		p := at.accept()
@@ -150,34 +147,4 @@ func (a *ambush) refuse(status dist.Status) {
 			p.Close()
 		}
 	}()
-}
-
-// ConnectAddr without a name learns late which peer it has connected to; it must not disturb a
-// connection or attempt that there is, nor leave the two sides with halves of different
-// connections.
-func TestConnectAddrBesideConnect(t *testing.T) {
-	t.Parallel() // it waits
-	w := newWorld(t, "memory")
-	a, b := w.started("alice"), w.started("bob")
-	for _, pair := range [][2]*Node{{a, b}, {b, a}} {
-		for range 20 {
-			x, y := pair[0], pair[1]
-			at := y.Listeners()[0].Addr()
-			one := async(func() (*Conn, error) { return x.ConnectAddr(w.ctx(), at, "") })
-			two := async(func() (*Conn, error) { return y.Connect(w.ctx(), x.Name()) })
-			three := async(func() (*Conn, error) { return x.ConnectAddr(w.ctx(), at, "") })
-			r1, r2, r3 := arrives(t, one, "ConnectAddr"), arrives(t, two, "Connect"), arrives(t, three, "ConnectAddr")
-			require.NoError(t, r2.err)
-			_, _ = r1, r3 // one of them may have been first
-			var cx, cy *Conn
-			require.Eventually(t, func() bool {
-				cx, cy = x.Conn(y.Name()), y.Conn(x.Name())
-				return cx != nil && cy != nil && cx.l.Record().Initiated == !cy.l.Record().Initiated
-			}, tooLong, tick)
-			_, err := cx.RPC(w.ctx(), "m", "f")
-			var bad *RPCError
-			require.ErrorAs(t, err, &bad, "the connection works")
-			require.NoError(t, errors.Join(cx.Close(), cy.Close()))
-		}
-	}
 }

@@ -133,10 +133,8 @@ func (m *peersMachine) do(s peerStep) (failure *error) {
 			return nil, err
 		}
 	case "late": // a name that is followed by nothing
-		s, err := m.w.tr.Connect(ctx, at)
-		require.NoError(m.t, err)
-		_, err = s.Writev(ctx, namePacket(m.t, from.Name()))
-		require.NoError(m.t, err)
+		s := of(m.w.tr.Connect(ctx, at)).must(m.t)
+		of(s.Writev(ctx, namePacket(m.t, from.Name()))).must(m.t)
 		m.loose = append(m.loose, newWire(m.t, s))
 	case "refuse", "allow": // new connections find no listener
 		if s.op == "refuse" {
@@ -313,8 +311,7 @@ func agree(t *rapid.T, boxes [2][2]*Mailbox) {
 // say crosses.
 func (w *world) relay(n *Node, delay time.Duration) transport.Addr {
 	at := n.Listeners()[0].Addr()
-	l, err := w.tr.Listen(transport.MemoryAddr("relay to "+n.Name()), 0)
-	require.NoError(w.t, err)
+	l := of(w.tr.Listen(transport.MemoryAddr("relay to "+n.Name()), 0)).must(w.t)
 	w.book.set(n.Name(), l.Addr())
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

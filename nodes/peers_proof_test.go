@@ -1,8 +1,6 @@
 package nodes
 
 import (
-	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -31,8 +29,7 @@ func TestConnectDespiteImpostor(t *testing.T) {
 	require.Error(t, w.wire(l).Initiate(impostor))
 	require.ErrorIs(t, arrives(t, failed, "the impostor's end"), dist.ErrBadCookie)
 	require.NoError(t, first.Respond(role("bob@test"), protocol.StatusOK), "alice has not given it up")
-	r := arrives(t, connected, "the connection")
-	require.NoError(t, r.err)
+	arrives(t, connected, "the connection").must(t)
 	require.NoError(t, l.Close())
 	<-accepted
 }
@@ -64,8 +61,7 @@ func (w *world) reticent(l *Listener, name string) *reticent {
 	w.t.Helper()
 	p := &reticent{wire: w.wire(l), proceed: make(chan struct{})}
 	ctx := soon(w.t)
-	c, err := packets.New(ctx, p.S)
-	require.NoError(w.t, err)
+	c := of(packets.New(ctx, p.S)).must(w.t)
 	challenged := make(chan struct{})
 	p.over = async(func() (dist.Peer, error) {
 		return protocol.Initiate(c, role(name), protocol.InitiateOptions{CheckPeer: func(string) error {
@@ -93,15 +89,14 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		return a, slow, n, async(func() (*Conn, error) { return n.Connect(w.ctx(), "alice@test") })
 	}
 	t.Run("first", func(t *testing.T) { // it proves itself before it has our name
-		_, slow, n, connected := setup(t, func(c *Config) { c.Resolver = &hangingBook{c.Resolver.(*book)} })
+		_, slow, n, connected := setup(t, func(c *Config) { c.Resolver = hangs{&book{at: Static{}}} })
 		require.Eventually(t, func() bool {
 			return n.peers.Look("alice@test").Ours != peers.None
 		}, tooLong, tick)
 		close(slow.proceed)
 		require.NoError(t, arrives(t, slow.over, "the peer's own").err)
-		r := arrives(t, connected, "the connection")
-		require.NoError(t, r.err)
-		require.False(t, r.v.l.Record().Initiated)
+		r := arrives(t, connected, "the connection").must(t)
+		require.False(t, r.l.Record().Initiated)
 		require.NoError(t, n.Conn("alice@test").Err())
 	})
 	// for the peer the connection is up; here it cannot come up before the node goes on
@@ -121,10 +116,9 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		case <-time.After(2 * nokPause):
 		}
 		n.life.Set(life.Open)
-		r := arrives(t, connected, "the connection")
-		require.NoError(t, r.err)
-		require.False(t, r.v.l.Record().Initiated)
-		require.NoError(t, r.v.Err())
+		r := arrives(t, connected, "the connection").must(t)
+		require.False(t, r.l.Record().Initiated)
+		require.NoError(t, r.Err())
 	})
 	// it may have read our name, and given way, when its proof comes
 	t.Run("crossing", func(t *testing.T) {
@@ -136,39 +130,24 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		close(slow.proceed)
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
 		require.NoError(t, ours.Respond(role("alice@test"), protocol.StatusOKSimultaneous))
-		r := arrives(t, connected, "the connection")
-		require.NoError(t, r.err)
-		require.True(t, r.v.l.Record().Initiated)
+		r := arrives(t, connected, "the connection").must(t)
+		require.True(t, r.l.Record().Initiated)
 		require.NoError(t, n.Conn("alice@test").Err())
 	})
 	t.Run("second", func(t *testing.T) {
 		a, slow, n, connected := setup(t)
 		require.NoError(t, a.accept().Respond(role("alice@test"), protocol.StatusOKSimultaneous))
-		r := arrives(t, connected, "the connection")
-		require.NoError(t, r.err)
-		require.True(t, r.v.l.Record().Initiated)
+		r := arrives(t, connected, "the connection").must(t)
+		require.True(t, r.l.Record().Initiated)
 		close(slow.proceed)
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
-		require.Same(t, r.v, n.Conn("alice@test"))
+		require.Same(t, r, n.Conn("alice@test"))
 	})
 	t.Run("between", func(t *testing.T) { // it has our proof by then
 		a, slow, n, connected := setup(t)
 		ours := a.accept()
-		c, err := packets.New(soon(t), ours.S)
-		require.NoError(t, err)
 		proven := make(chan struct{})
-		other := async(func() (dist.Peer, error) {
-			who, err := protocol.ReadName(c)
-			if err != nil {
-				return dist.Peer{}, err
-			}
-			return protocol.Respond(c, role("alice@test"), who, protocol.RespondOptions{
-				Decide: func(protocol.Name) (protocol.Verdict, error) {
-					return protocol.Verdict{Status: protocol.StatusOKSimultaneous}, nil
-				},
-				Proven: func() error { <-proven; return nil },
-			})
-		})
+		other := ours.responds("alice@test", protocol.StatusOKSimultaneous, func() error { <-proven; return nil })
 		require.Eventually(t, func() bool {
 			return n.peers.Look("alice@test").Ours == peers.Committed
 		}, tooLong, tick)
@@ -176,9 +155,8 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.Error(t, arrives(t, slow.over, "the peer's own").err)
 		close(proven)
 		require.NoError(t, arrives(t, other, "ours").err)
-		r := arrives(t, connected, "the connection")
-		require.NoError(t, r.err)
-		require.True(t, r.v.l.Record().Initiated)
+		r := arrives(t, connected, "the connection").must(t)
+		require.True(t, r.l.Record().Initiated)
 	})
 }
 
@@ -190,19 +168,8 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 	n := w.started("alice")
 	connected := async(func() (*Conn, error) { return n.Connect(w.ctx(), "bob@test") })
 	ours := at.accept()
-	c, err := packets.New(soon(t), ours.S)
-	require.NoError(t, err)
 	refuses := make(chan struct{})
-	refused := async(func() (dist.Peer, error) {
-		who, err := protocol.ReadName(c)
-		if err != nil {
-			return dist.Peer{}, err
-		}
-		return protocol.Respond(c, role("bob@test"), who, protocol.RespondOptions{
-			Decide: func(protocol.Name) (protocol.Verdict, error) { return protocol.Verdict{Status: protocol.StatusOK}, nil },
-			Proven: func() error { <-refuses; return ErrSuperseded },
-		})
-	})
+	refused := ours.responds("bob@test", protocol.StatusOK, func() error { <-refuses; return ErrSuperseded })
 	stage := func() peers.Stage { return n.peers.Look("bob@test").Ours }
 	require.Eventually(t, func() bool { return stage() == peers.Committed }, tooLong, tick)
 	theirs := w.reticent(n.Listeners()[0], "bob@test")
@@ -212,17 +179,24 @@ func TestConnectRefusedForPeersOwn(t *testing.T) {
 	require.Eventually(t, func() bool { return stage() == peers.None }, tooLong, tick)
 	close(theirs.proceed)
 	require.NoError(t, arrives(t, theirs.over, "the peer's own").err)
-	r := arrives(t, connected, "the connection")
-	require.NoError(t, r.err)
-	require.False(t, r.v.l.Record().Initiated)
+	r := arrives(t, connected, "the connection").must(t)
+	require.False(t, r.l.Record().Initiated)
 }
 
-// A hangingBook does not answer before its caller gives up.
-type hangingBook struct{ *book }
-
-func (*hangingBook) Resolve(ctx context.Context, _ string) (Endpoint, error) {
-	<-ctx.Done()
-	return Endpoint{}, context.Cause(ctx)
+// responds does the handshake as the node that is connected to; proven says what it makes of ours.
+func (p *wire) responds(name string, status dist.Status, proven func() error) <-chan result[dist.Peer] {
+	return async(func() (dist.Peer, error) {
+		c, err := packets.New(soon(p.T), p.S)
+		if err != nil {
+			return dist.Peer{}, err
+		}
+		who, err := protocol.ReadName(c)
+		if err != nil {
+			return dist.Peer{}, err
+		}
+		decide := func(protocol.Name) (protocol.Verdict, error) { return protocol.Verdict{Status: status}, nil }
+		return protocol.Respond(c, role(name), who, protocol.RespondOptions{Decide: decide, Proven: proven})
+	})
 }
 
 // Of two attempts of one peer the one that was accepted later counts, whichever is finished first.
@@ -231,30 +205,44 @@ func TestLateNameOfEarlierAttempt(t *testing.T) {
 	failed, hear := failures()
 	b := w.started("bob", hear)
 	l := b.Listeners()[0]
-	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
-	require.NoError(t, err)
-	first, second := w.wire(l), w.wire(l)
-	packets, err := packets.New(w.ctx(), second.S)
-	require.NoError(t, err)
-	require.NoError(t, packets.WritePackets(name))
-	_, err = packets.ReadPacket() // status
-	require.NoError(t, err)
-	challenge, err := packets.ReadPacket()
-	require.NoError(t, err)
-	m, err := protocol.ParseChallenge(challenge)
-	require.NoError(t, err)
-
+	first, second := w.wire(l), w.begun(l, "wire@test")
+	second.packet() // status
+	challenge := second.packet()
 	require.NoError(t, first.Initiate(role("wire@test")))
-	var c *Conn
-	require.Eventually(t, func() bool { c = b.Conn("wire@test"); return c != nil }, tooLong, tick)
-	require.NoError(t, packets.WritePackets(protocol.AppendReply(nil,
-		protocol.Reply{Challenge: 1, Digest: protocol.Digest("secret", m.Challenge)})))
-	_, err = packets.ReadPacket() // acknowledgement
-	require.NoError(t, err)
+	c := w.conn(b, "wire@test")
+	second.prove(challenge)
 	require.ErrorIs(t, ended(t, c), ErrSuperseded)
 	first.Gone()
-	require.Eventually(t, func() bool { return b.Conn("wire@test") != nil }, tooLong, tick)
+	w.conn(b, "wire@test")
 	require.Empty(t, failed)
+}
+
+// A begun peer has said its name, and goes on packet by packet.
+type begun struct {
+	*wire
+	c *packets.Conn
+}
+
+func (w *world) begun(l *Listener, name string) *begun {
+	w.t.Helper()
+	p := w.wire(l)
+	c := of(packets.New(w.ctx(), p.S)).must(w.t)
+	require.NoError(w.t, c.WritePackets(namePacket(w.t, name)[2:])) // without its length
+	return &begun{p, c}
+}
+
+// packet is the next one that the node sends.
+func (p *begun) packet() string {
+	p.T.Helper()
+	return string(of(p.c.ReadPacket()).must(p.T))
+}
+
+// prove answers a challenge, and waits until the answer is acknowledged.
+func (p *begun) prove(challenge string) {
+	p.T.Helper()
+	digest := protocol.Digest("secret", of(protocol.ParseChallenge([]byte(challenge))).must(p.T).Challenge)
+	require.NoError(p.T, p.c.WritePackets(protocol.AppendReply(nil, protocol.Reply{Challenge: 1, Digest: digest})))
+	p.packet()
 }
 
 // Strangers who use a peer's name do not interrupt its handshake, whether or not there is a
@@ -263,33 +251,17 @@ func TestStrangersBesidePeer(t *testing.T) {
 	w := newWorld(t, "tcp")
 	b := w.started("bob")
 	l := b.Listeners()[0]
-	name, err := protocol.AppendName(nil, protocol.Name{Version: 6, Flags: dist.FlagsDefault, Creation: 77, Name: "wire@test"})
-	require.NoError(t, err)
-	begin := func() *packets.Conn {
-		p, err := packets.New(w.ctx(), w.wire(l).S)
-		require.NoError(t, err)
-		require.NoError(t, p.WritePackets(name))
-		return p
-	}
-	read := func(p *packets.Conn) []byte {
-		packet, err := p.ReadPacket()
-		require.NoError(t, err)
-		return slices.Clone(packet)
-	}
 	var before *Conn
 	for _, status := range []string{"sok", "salive"} {
-		p := begin()
-		require.Equal(t, status, string(read(p)))
-		require.Equal(t, status, string(read(begin())), "a stranger is told the same")
+		p := w.begun(l, "wire@test")
+		require.Equal(t, status, p.packet())
+		require.Equal(t, status, w.begun(l, "wire@test").packet(), "a stranger is told the same")
 		if status == "salive" {
-			require.NoError(t, p.WritePackets([]byte("strue")))
+			require.NoError(t, p.c.WritePackets([]byte("strue")))
 		}
-		m, err := protocol.ParseChallenge(read(p))
-		require.NoError(t, err)
-		require.Equal(t, status, string(read(begin())))
-		require.NoError(t, p.WritePackets(protocol.AppendReply(nil,
-			protocol.Reply{Challenge: 1, Digest: protocol.Digest("secret", m.Challenge)})))
-		read(p) // acknowledgement
+		challenge := p.packet()
+		require.Equal(t, status, w.begun(l, "wire@test").packet())
+		p.prove(challenge)
 		require.Eventually(t, func() bool { c := b.Conn("wire@test"); return c != nil && c != before }, tooLong, tick)
 		before = b.Conn("wire@test")
 	}

@@ -51,12 +51,6 @@ var webRules = []Rule{
 	{},
 }
 
-func raw(t *testing.T, term ei.Term) ei.Raw {
-	t.Helper()
-	r := encode(t, term)
-	return r
-}
-
 func refOf(p *wire, id uint32) ei.Ref {
 	return ei.Ref{Node: p.Self.Node, Creation: p.Self.Creation, Len: 3, ID: [5]uint32{id, 2, 3}}
 }
@@ -207,10 +201,10 @@ func TestRulesOfProcesses(t *testing.T) {
 	for _, to := range []*Mailbox{g.secret, g.plain} {
 		p.Send(dist.Control{Op: dist.OpSend, To: to.Pid()}, hello)
 		p.Send(dist.Control{Op: dist.OpSendSender, From: p.Self, To: to.Pid()}, hello)
-		p.Send(dist.Control{Op: dist.OpSend.Traced(), To: to.Pid(), Token: raw(t, ei.List{})}, hello)
-		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpSend.Traced(), To: to.Pid(), Token: encode(t, ei.List{})}, hello)
+		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: to.Pid(), Reason: encode(t, ei.Atom("kill"))}, nil)
 		p.Send(dist.Control{Op: dist.OpPayloadExit2, From: p.Self, To: to.Pid()}, ei.Atom("kill"))
-		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: to.Pid(), Reason: encode(t, ei.Atom("kill"))}, nil)
 
 		p.Send(dist.Control{Op: dist.OpMonitorP, From: p.Self, To: to.Pid(), Ref: refOf(p, 1)}, nil)
 		require.Equal(t, ei.Atom("noproc"), p.down(refOf(p, 1)))
@@ -218,20 +212,20 @@ func TestRulesOfProcesses(t *testing.T) {
 		ctl, why := p.Next()
 		require.Equal(t, dist.OpPayloadExit, ctl.Op)
 		require.Equal(t, ei.Atom("noproc"), why)
-		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: to.Pid(), Reason: encode(t, ei.Atom("kill"))}, nil)
 
 		// a link that the process would have asked for
 		child := ei.Pid{Node: "web1@test", ID: 7, Creation: 77}
-		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Flags: dist.SpawnLinked, Result: raw(t, child)}, nil)
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Flags: dist.SpawnLinked, Result: encode(t, child)}, nil)
 		ctl, why = p.Next()
 		require.Equal(t, dist.OpPayloadExit, ctl.Op)
 		require.Equal(t, child, ctl.To)
 		require.Equal(t, ei.Atom("noproc"), why)
-		p.Send(dist.Control{Op: dist.OpExit, From: child, To: to.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
-		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Result: raw(t, child)}, nil)
+		p.Send(dist.Control{Op: dist.OpExit, From: child, To: to.Pid(), Reason: encode(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: refOf(p, 3), To: to.Pid(), Result: encode(t, child)}, nil)
 	}
 	p.Say("secret", hello)
-	p.Send(dist.Control{Op: dist.OpRegSend.Traced(), From: p.Self, ToName: "secret", Token: raw(t, ei.List{})}, hello)
+	p.Send(dist.Control{Op: dist.OpRegSend.Traced(), From: p.Self, ToName: "secret", Token: encode(t, ei.List{})}, hello)
 	p.Send(dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: g.alias}, hello)
 	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.Self, ToName: "secret"}, hello)
 	p.Send(dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactAlias | dist.AltactPrio, From: p.Self, Ref: g.alias}, hello)
@@ -260,7 +254,7 @@ func TestRulesOfProcesses(t *testing.T) {
 	p.Send(dist.Control{Op: dist.OpSend, To: till.Pid()}, request)
 	_, reply = p.Next()
 	require.Equal(t, ei.Tuple{ref, hello}, reply)
-	p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: till.Pid(), Reason: raw(t, ei.Atom("kill"))}, nil)
+	p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: till.Pid(), Reason: encode(t, ei.Atom("kill"))}, nil)
 	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: till.Pid()}, nil)
 	_, why := p.Next()
 	require.Equal(t, ei.Atom("noproc"), why)
@@ -351,9 +345,7 @@ func TestRulesAndAnswersOfPeers(t *testing.T) {
 			} else {
 				p.Send(dist.Control{Op: dist.OpSend, To: from[0].(ei.Pid)}, reply)
 			}
-			r := arrives(t, got, "the answer")
-			require.NoError(t, r.err)
-			require.Equal(t, "answer", r.v)
+			require.Equal(t, "answer", arrives(t, got, "the answer").must(t))
 			if _, request = p.Next(); request != nil { // past the end of the monitor
 				t.Fatal(request)
 			}
@@ -372,18 +364,17 @@ func TestRulesAndAnswersOfPeers(t *testing.T) {
 		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		c := ei.NewCursor(ctl.Result)
-		process, err := c.Pid()
-		require.NoError(t, err)
+		process := of(c.Pid()).must(t)
 		arrives(t, begun, "the function")
 		other := g.peer("web2@test")
-		other.Send(dist.Control{Op: dist.OpExit2, From: other.Self, To: process, Reason: raw(t, ei.Atom("kill"))}, nil)
+		other.Send(dist.Control{Op: dist.OpExit2, From: other.Self, To: process, Reason: encode(t, ei.Atom("kill"))}, nil)
 		other.settled()
 		select {
 		case <-ended:
 			t.Fatal("by a stranger")
 		default:
 		}
-		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: process, Reason: raw(t, ei.Atom("kill"))}, nil)
+		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: process, Reason: encode(t, ei.Atom("kill"))}, nil)
 		require.Equal(t, ei.Atom("killed"), p.down(ref))
 		arrives(t, ended, "the end")
 	}
@@ -459,8 +450,8 @@ func TestRulesOfControlMessages(t *testing.T) {
 		}
 		needs, ok := permissions[op]
 		require.True(t, ok, "%v has no row: what does it do to a process, and which permission does that need?", op)
-		m := &Message{Control: dist.Control{Op: op, From: p.Self, To: g.plain.Pid(), Ref: refOf(p, 1), Reason: raw(t, ei.Atom("why")),
-			ID: 1, Module: "shop", Function: "refund", Options: raw(t, ei.List{}), Result: raw(t, p.Self)}, conn: c}
+		m := &Message{Control: dist.Control{Op: op, From: p.Self, To: g.plain.Pid(), Ref: refOf(p, 1), Reason: encode(t, ei.Atom("why")),
+			ID: 1, Module: "shop", Function: "refund", Options: encode(t, ei.List{}), Result: encode(t, p.Self)}, conn: c}
 		switch op {
 		case dist.OpRegSend:
 			m.ToName = "secret"
@@ -468,7 +459,7 @@ func TestRulesOfControlMessages(t *testing.T) {
 			m.Ref = g.alias
 		}
 		if op.HasPayload() {
-			m.Payload = raw(t, ei.List{})
+			m.Payload = encode(t, ei.List{})
 		}
 		link.Plain(m.in())
 		denied, links, queue := g.n.Stats().Denied, len(introspectOf(g).LinkedWith), introspectOf(g).Queue

@@ -276,7 +276,7 @@ func TestRulesOfExitsOfLinkedProcesses(t *testing.T) {
 	require.NoError(t, g.plain.Link(soon(t), p.Self))
 	p.Next()
 	say := func(from ei.Pid, why ei.Atom) {
-		p.Send(dist.Control{Op: dist.OpExit2, From: from, To: g.plain.Pid(), Reason: raw(t, why)}, nil)
+		p.Send(dist.Control{Op: dist.OpExit2, From: from, To: g.plain.Pid(), Reason: encode(t, why)}, nil)
 	}
 	say(other, "normal")
 	say(p.Self, "kill")

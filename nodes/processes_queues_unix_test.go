@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/metrics"
 )
 
 // Stats has the queues of the program's registered processes, of the first names only if there are
@@ -19,8 +18,7 @@ func TestQueues(t *testing.T) {
 	w := newWorld(t, "tcp")
 	a := w.started("alice")
 	require.Empty(t, a.Stats().Queues, "net_kernel and rex are the node's own")
-	orders, other := box(t, a), box(t, a)
-	require.NoError(t, a.Register(t.Context(), "orders", orders))
+	orders, other := registered(t, a, "orders"), box(t, a)
 	require.NoError(t, a.Register(t.Context(), "also", orders))
 	require.NoError(t, a.Register(t.Context(), "other", other))
 	for range 3 {
@@ -54,25 +52,4 @@ func TestQueues(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{"orders": 2}, messages(a))
 	require.Equal(t, map[string]int{"orders": 2}, messages(upgrade(t, a)))
-}
-
-var queues []metrics.Queue
-
-// What the queues cost beside so many processes without a name, and with.
-func BenchmarkQueues(b *testing.B) {
-	for _, named := range []bool{false, true} {
-		b.Run(fmt.Sprintf("named=%v", named), func(b *testing.B) {
-			a := newWorld(b, "memory").started("alice")
-			for i := range 100_000 {
-				p := box(b, a)
-				if named || i < 10 {
-					require.NoError(b, a.Register(b.Context(), fmt.Sprint("p", i), p))
-				}
-			}
-			b.ResetTimer()
-			for range b.N {
-				queues = a.procs.queues()
-			}
-		})
-	}
 }

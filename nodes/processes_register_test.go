@@ -14,35 +14,14 @@ import (
 func TestNameIsFreeOnceDone(t *testing.T) {
 	n := newWorld(t, "memory").node("a")
 	for range 500 {
-		b := box(t, n)
-		require.NoError(t, n.Register(t.Context(), "name", b))
+		b := registered(t, n, "name")
 		go b.Exit(ei.Atom("over"))
 		<-b.Done()
-		next := box(t, n)
-		require.NoError(t, n.Register(t.Context(), "name", next))
+		next := registered(t, n, "name")
 		require.ErrorIs(t, n.Register(t.Context(), "other", b), ErrClosed)
 		next.Exit(ei.Atom("over"))
 		require.Nil(t, n.Whereis("name"))
 	}
-}
-
-// Erlang registers nobody under these.
-func TestRegisterNoName(t *testing.T) {
-	n := newWorld(t, "memory").node("a")
-	b := box(t, n)
-	require.ErrorContains(t, n.Register(t.Context(), "", b), "empty")
-	require.ErrorContains(t, n.Register(t.Context(), "undefined", b), "whereis")
-	require.ErrorContains(t, n.Register(t.Context(), "joe", nil), "nil")
-	require.Nil(t, n.Whereis("undefined"))
-}
-
-// The name of the calling node, given by mistake.
-func TestRPCToOneself(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.node("a")
-	_, err := n.RPC(w.ctx(), n.Name(), "erlang", "date")
-	require.ErrorIs(t, err, ErrNoProc)
-	require.ErrorContains(t, err, "has not been started")
 }
 
 // Two processes that want each other's names get none, and nothing hangs.

@@ -14,17 +14,25 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/states"
 )
 
-// Register refuses a mailbox of another node, and the empty name; a name that cannot be an atom can
-// be neither sent to, nor monitored or called.
+// Register refuses a mailbox of another node, and names that Erlang has for nobody; a name that
+// cannot be an atom can be neither served, nor sent to, called or monitored, and leaves no monitor
+// that a peer does not know of.
 func TestNamesAreOfTheNode(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, other := w.started("alice"), w.started("bob")
 	require.ErrorContains(t, a.Register(t.Context(), "foo", box(t, other)), "another Node's")
 	require.Nil(t, a.Whereis("foo"))
-	require.ErrorContains(t, a.Register(t.Context(), "", box(t, a)), "empty")
 	b := box(t, a)
+	require.ErrorContains(t, a.Register(t.Context(), "", b), "empty")
+	require.ErrorContains(t, a.Register(t.Context(), "undefined", b), "whereis")
+	require.Nil(t, a.Whereis("undefined"))
+	require.ErrorContains(t, a.Register(t.Context(), "joe", nil), "nil")
+	_, err := a.Handle("x", nil, nil)
+	require.ErrorContains(t, err, "Handler is nil")
 	require.NoError(t, a.Register(t.Context(), "foo", b))
 	for _, name := range []string{strings.Repeat("x", 256), "\xff"} {
+		_, err := a.Serve(name, Server{}, nil)
+		require.ErrorIs(t, err, ei.ErrAtom)
 		for _, node := range []string{"alice@test", "bob@test"} {
 			var e *dist.ControlError
 			require.ErrorAs(t, b.SendName(w.ctx(), node, name, "hi"), &e, "%s: %.5q", node, name)
@@ -34,6 +42,7 @@ func TestNamesAreOfTheNode(t *testing.T) {
 			require.ErrorAs(t, err, &e, "%s: %.5q", node, name)
 		}
 	}
+	require.Empty(t, watchingOf(b))
 	require.NoError(t, b.SendName(w.ctx(), "alice@test", "nobody", "hi"))
 }
 

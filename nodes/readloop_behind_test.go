@@ -14,9 +14,8 @@ import (
 // Bytes behind a term in its frame are ignored, as in Erlang (measured: OTP 25, 27, 29).
 func TestBytesBehindATerm(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	exposeAll(n)
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	serve(t, n, "server", Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
 		Info: func(ctx context.Context, b *Mailbox, m *Message) {
@@ -65,8 +64,7 @@ func TestBytesBehindATerm(t *testing.T) {
 	b = trapping(t, n)
 	received := func() ei.Term {
 		m := receive(t, b)
-		why := decode(t, m.Reason)
-		return why
+		return decode(t, m.Reason)
 	}
 	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: b.Pid()}, nil)
 	send(dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: b.Pid()}, hello)
@@ -82,8 +80,6 @@ func TestBytesBehindATerm(t *testing.T) {
 	ctl, _ = p.Next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
 	send(dist.Control{Op: dist.OpSend, To: ctl.From}, ei.Tuple{ctl.Ref, hello})
-	r := arrives(t, answered, "the reply")
-	require.NoError(t, r.err)
-	require.Equal(t, hello, r.v)
+	require.Equal(t, hello, arrives(t, answered, "the reply").must(t))
 	require.NoError(t, n.Conn("wire@test").Err())
 }

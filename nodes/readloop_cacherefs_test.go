@@ -17,7 +17,7 @@ import (
 // A strangeMessage takes some 500 times as much whole, and is for a process that does not exist.
 type strangeMessage struct {
 	counts bool // as undeliverable
-	asks   bool // whether a rule lets the peer send it to the pid of such a process
+	asks   bool // whether a rule lets the peer say so to such a process
 	ctl    dist.Control
 	raw    ei.Raw // the payload
 }
@@ -26,8 +26,7 @@ type strangeMessage struct {
 func strangeMessages(t testing.TB, n *Node, p *wire, atoms int) map[string]strangeMessage {
 	nobody := ei.Pid{Node: ei.Atom(n.Name()), ID: 1 << 20, Creation: n.Creation()}
 	ref := ei.Ref{Node: ei.Atom(n.Name()), Creation: n.Creation(), Len: 3, ID: [5]uint32{1, 2, 3}}
-	call, err := n.newCallRef()
-	require.NoError(t, err)
+	call := of(n.newCallRef()).must(t)
 	large := longAtoms(atoms)
 	raw := encode(t, large)
 	late := encode(t, ei.Tuple{call, large})
@@ -35,9 +34,9 @@ func strangeMessages(t testing.TB, n *Node, p *wire, atoms int) map[string]stran
 	token := encode(t, ei.Tuple{ei.Int(1), large, ei.Int(1), p.Self, ei.Int(0)})
 	return map[string]strangeMessage{
 		"name":              {true, false, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "nobody"}, raw},
-		"pid":               {true, true, dist.Control{Op: dist.OpSend, To: nobody}, raw},
-		"pid, with sender":  {true, true, dist.Control{Op: dist.OpSendSender, From: p.Self, To: nobody}, raw},
-		"alias":             {true, true, dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: ref}, raw},
+		"pid":               {true, false, dist.Control{Op: dist.OpSend, To: nobody}, raw},
+		"pid, with sender":  {true, false, dist.Control{Op: dist.OpSendSender, From: p.Self, To: nobody}, raw},
+		"alias":             {true, false, dist.Control{Op: dist.OpAliasSend, From: p.Self, Ref: ref}, raw},
 		"altact":            {true, false, dist.Control{Op: dist.OpAltactSigSend, Flags: dist.AltactName, From: p.Self, ToName: "nobody"}, raw},
 		"late reply":        {true, false, dist.Control{Op: dist.OpSend, To: nobody}, late},
 		"token":             {true, false, dist.Control{Op: dist.OpRegSend.Traced(), From: p.Self, ToName: "nobody", Token: token}, empty},
@@ -66,8 +65,7 @@ func TestReferencesForNobody(t *testing.T) {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			w := newWorld(t, "tcp")
 			n, p := w.met("alice", func(cfg *Config) { cfg.Rules = tt.rules })
-			b := box(t, n)
-			require.NoError(t, n.Register(t.Context(), "somebody", b))
+			b := registered(t, n, "somebody")
 			behind := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "somebody"}, ei.Atom("behind"))
 			for name, m := range strangeMessages(t, n, p, tt.atoms) {
 				fragment := tt.fragment
@@ -109,8 +107,7 @@ func TestReferencesForSomebody(t *testing.T) {
 		c := w.conn(n, "wire@test")
 		b := trapping(t, n)
 		require.NoError(t, n.Register(t.Context(), "somebody", b))
-		alias, err := b.Alias(context.Background())
-		require.NoError(t, err)
+		alias := of(b.Alias(context.Background())).must(t)
 		for _, fragment := range []int{0, 500} {
 			for _, atoms := range []int{8, 300, many} {
 				want := ei.Tuple{ei.Int(1), longAtoms(atoms)}
@@ -138,8 +135,7 @@ func TestReferencesForSomebody(t *testing.T) {
 						if m.Op == dist.OpExit {
 							raw = m.Reason
 						}
-						got, err := raw.Decode()
-						require.NoError(t, err)
+						got := of(raw.Decode()).must(t)
 						require.Zero(t, ei.Compare(want, got), "%v", ctl.Op)
 						if len(ctl.Token) > 0 {
 							require.Equal(t, ctl.Token, m.Token)
@@ -156,8 +152,7 @@ func TestReferencesForSomebody(t *testing.T) {
 func TestReferencesBeyondMaxFrame(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n, p := w.met("alice", func(cfg *Config) { cfg.MaxFrame = 1 << 20 })
-	c, b := w.conn(n, "wire@test"), box(t, n)
-	require.NoError(t, n.Register(t.Context(), "somebody", b))
+	c, b := w.conn(n, "wire@test"), registered(t, n, "somebody")
 	var sent protocol.SentAtoms
 	large := encode(t, longAtoms(2000))
 	ctl := dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "nobody"}

@@ -2,10 +2,6 @@ package nodes
 
 import (
 	"context"
-	"flag"
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,8 +10,6 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
-
-var update = flag.Bool("update", false, "write the seeds of the fuzz target anew")
 
 // The processes that a fuzzed connection finds, so that seeds can name them: a mailbox that traps
 // exits, called box, another one that does not, and a Server of typed functions, called shop.
@@ -51,8 +45,7 @@ func FuzzConn(f *testing.F) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		n.ids.Pids.Store(fuzzBox - 1)
-		large := box(t, n, &MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
-		require.NoError(t, n.Register(ctx, "box", large))
+		large := registered(t, n, "box", &MailboxOptions{TrapExit: true, Limit: 1 << 20, Full: FullExit})
 		plain := box(t, n)
 		require.EqualValues(t, fuzzPlain, plain.Pid().ID)
 		shop := serve(t, n, "shop", Server{On: map[string]Func{"t": typed, "": typed}})
@@ -68,8 +61,7 @@ func FuzzConn(f *testing.F) {
 			}
 		}()
 
-		s, err := w.tr.Connect(ctx, l.Addr())
-		require.NoError(t, err)
+		s := of(w.tr.Connect(ctx, l.Addr())).must(t)
 		p := newWire(t, s)
 		require.NoError(t, p.Initiate(role("wire@test")))
 		written := make(chan struct{})
@@ -175,20 +167,4 @@ func fuzzSeeds(t testing.TB) map[string][]byte {
 	seeds["unknown"] = framed([]byte{'p', 131, 104, 2, 97, 99, 106})
 	seeds["fragment"] = framed([]byte{131, 69, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 104, 1, 97, 5})
 	return seeds
-}
-
-// TestFuzzSeeds compares the committed seeds with those that fuzzSeeds makes now.
-func TestFuzzSeeds(t *testing.T) {
-	dir := filepath.Join("testdata", "fuzz", "FuzzConn")
-	for name, b := range fuzzSeeds(t) {
-		want := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", b)
-		path := filepath.Join(dir, name)
-		if *update {
-			require.NoError(t, os.MkdirAll(dir, 0o755))
-			require.NoError(t, os.WriteFile(path, []byte(want), 0o644))
-		}
-		got, err := os.ReadFile(path)
-		require.NoError(t, err, "go test -run FuzzSeeds -update writes it")
-		require.Equal(t, want, string(got), name)
-	}
 }

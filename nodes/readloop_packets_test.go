@@ -66,8 +66,7 @@ func TestTicksInPackets(t *testing.T) {
 		w := newWorld(t, "packets")
 		_, l := w.listening("bob", func(cfg *Config) { cfg.TickInterval = 10 * time.Millisecond })
 		p, c := w.joined(l, role("wire@test"))
-		body, err := p.ReadFrame(w.ctx())
-		require.NoError(t, err)
+		body := of(p.ReadFrame(w.ctx())).must(t)
 		require.Empty(t, body)
 		received := c.l.Traffic().BytesReceived
 		go func() { _, _ = c.Receive(context.Background()) }()
@@ -87,8 +86,7 @@ func TestSendWhole(t *testing.T) {
 			self.Flags &^= dist.FlagDistHdrAtomCache // as tcp_filter_dist has it
 			p, c := w.joined(l, self)
 			sent := async(func() (int, error) { return 0, c.Send(w.ctx(), p.Self, make(ei.Binary, 1<<20)) })
-			body, err := p.ReadFrame(w.ctx())
-			require.NoError(t, err)
+			body := of(p.ReadFrame(w.ctx())).must(t)
 			if whole {
 				require.Equal(t, []byte{131, 68, 0}, body[:3])
 				require.Greater(t, len(body), 1<<20)

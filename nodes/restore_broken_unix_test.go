@@ -73,8 +73,7 @@ func TestUpgradeBrokenExport(t *testing.T) {
 		}
 		return nil, nil
 	}
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
+	tr := of(transport.New(cb, nil)).must(t)
 	n := w.started("front", func(c *Config) { c.Transport = tr })
 	b := trapping(t, n)
 	require.NoError(t, n.Register(ctx, "b", b))
@@ -85,13 +84,11 @@ func TestUpgradeBrokenExport(t *testing.T) {
 	for range 2 {
 		require.NoError(t, b.MonitorNode(ctx, "dead@test"))
 	}
-	linked, watcher := box(t, n), box(t, n)
-	require.NoError(t, n.Register(ctx, "linked", linked))
+	linked, watcher := registered(t, n, "linked"), box(t, n)
 	require.NoError(t, n.Register(ctx, "watcher", watcher))
 	require.NoError(t, linked.Link(ctx, dead.Pid()))
 	ref := monitor(t, watcher, linked.Pid())
-	fd, err := n.Conn("dead@test").l.Stream().Descriptor()
-	require.NoError(t, err)
+	fd := of(n.Conn("dead@test").l.Stream().Descriptor()).must(t)
 	broken.Store(int64(fd))
 
 	f := freeze(t, n)

@@ -61,39 +61,6 @@ func TestUpgradeDrain(t *testing.T) {
 	require.NoError(t, n.Err())
 }
 
-// A node that always has something to do for its peers can be frozen all the same.
-func TestUpgradeBesideCalls(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ctx := w.ctx()
-	peer := w.started("peer")
-	n := w.started("front", func(c *Config) {
-		c.Setup = func(n *Node) error {
-			n.Expose("m", "nap", func(_ context.Context, args []ei.Term) (any, error) {
-				time.Sleep(time.Duration(args[0].(ei.Int)) * time.Millisecond)
-				return 1, nil
-			})
-			return nil
-		}
-	})
-	calling, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			for calling.Err() == nil {
-				if _, err := peer.RPC(ctx, "front@test", "m", "nap", i+3); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	require.Eventually(t, func() bool { return n.life.Work.Count() > 10 }, tooLong, tick)
-	f := freeze(t, n)
-	f.Thaw()
-	stop()
-	wg.Wait()
-}
-
 // While a connection, or the node, is being frozen, a function that waits for its caller's node
 // gets what that node sends, and so does a server.
 func TestFreezeNeedsToRead(t *testing.T) {

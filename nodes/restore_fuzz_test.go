@@ -21,8 +21,7 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 // Bytes that cannot be read as a state are refused with an error that says why, and no node is
 // made.
 func TestRestoreRefusesState(t *testing.T) {
-	b, err := form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4})
-	require.NoError(t, err)
+	b := of(form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4})).must(t)
 	version := append([]byte(nil), b...)
 	version[len(form.Magic)+1] = 2
 	for _, tt := range []struct {

@@ -21,8 +21,7 @@ func TestUpgradePublished(t *testing.T) {
 	mapper := port.Vacant(t)
 	for _, name := range []string{"embeds", "guest"} {
 		cfg := Config{Name: name + "@127.0.0.1", Cookie: "secret", Resolver: &PortMapper{Client: epmd.Client{Addr: mapper}, Embed: true}}
-		n, err := New(cfg)
-		require.NoError(t, err)
+		n := of(New(cfg)).must(t)
 		require.NoError(t, n.Start(ctx))
 		if name == "embeds" {
 			defer func() { n.Close() }()
@@ -35,8 +34,7 @@ func TestUpgradePublished(t *testing.T) {
 			s := restore(t, cfg, f)
 			require.NoError(t, s.Discard())
 			f.Thaw()
-			_, err = client.Resolve(ctx, "", name)
-			require.NoError(t, err)
+			of(client.Resolve(ctx, "", name)).must(t)
 			f = freeze(t, n)
 			defer f.Thaw()
 			s = restore(t, cfg, f)
@@ -46,12 +44,12 @@ func TestUpgradePublished(t *testing.T) {
 			require.NoError(t, (<-waits).err)
 			n = s.Node()
 			require.Equal(t, creation, n.Creation())
-			_, err = client.Register(ctx, epmd.Registration{Name: name, Port: 1})
+			_, err := client.Register(ctx, epmd.Registration{Name: name, Port: 1})
 			require.ErrorIs(t, err, epmd.ErrNameTaken)
 		}
 		if name == "guest" {
 			require.NoError(t, n.Close())
-			_, err = client.Resolve(ctx, "", name)
+			_, err := client.Resolve(ctx, "", name)
 			require.ErrorIs(t, err, epmd.ErrNotRegistered)
 		}
 	}

@@ -33,14 +33,10 @@ func TestUpgradeStrangeDescriptor(t *testing.T) {
 			return duplicates(t, []int{int(r.Fd())})[0]
 		},
 		"an unconnected socket": func(int) int {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-			require.NoError(t, err)
-			return fd
+			return of(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)).must(t)
 		},
 		"a UDP socket": func(int) int {
-			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-			require.NoError(t, err)
-			return fd
+			return of(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)).must(t)
 		},
 		"the other one": func(right int) int { return duplicates(t, []int{fds[0] + fds[1] - right})[0] },
 	} {
@@ -70,18 +66,15 @@ func TestRestoreClosesOnExec(t *testing.T) {
 	f := freeze(t, n)
 	var inherited []int
 	for _, fd := range f.Descriptors() {
-		dup, err := unix.Dup(fd)
-		require.NoError(t, err)
+		dup := of(unix.Dup(fd)).must(t)
 		inherited = append(inherited, dup)
 	}
-	s, err := Restore(again(n), f.State(), inherited)
-	require.NoError(t, err)
+	s := of(Restore(again(n), f.State(), inherited)).must(t)
 	require.NoError(t, f.Release())
 	require.NoError(t, s.Start(w.ctx()))
 	closes := func(fd int, err error) {
 		require.NoError(t, err)
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		require.NoError(t, err)
+		flags := of(unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)).must(t)
 		require.NotZero(t, flags&unix.FD_CLOEXEC)
 	}
 	closes(s.Node().Conn(other.Name()).l.Stream().Descriptor())

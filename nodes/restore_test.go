@@ -6,11 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,8 +30,7 @@ func duplicates(t testing.TB, fds []int) []int {
 	t.Helper()
 	var dups []int
 	for _, fd := range fds {
-		dup, err := descriptor.Duplicate(fd)
-		require.NoError(t, err)
+		dup := of(descriptor.Duplicate(fd)).must(t)
 		dups = append(dups, dup)
 	}
 	return dups
@@ -68,8 +67,7 @@ func upgrade(t testing.TB, n *Node) *Node {
 func TestUpgradeRegisteredAgain(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n := w.started("front")
-	a, b := box(t, n), box(t, n)
-	require.NoError(t, n.Register(t.Context(), "again", a))
+	a, b := registered(t, n, "again"), box(t, n)
 	require.NoError(t, n.Unregister(context.Background(), "again"))
 	require.NoError(t, n.Register(t.Context(), "again", a))
 	require.NoError(t, n.Register(t.Context(), "on", a))
@@ -107,20 +105,12 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		require.NoError(t, watcher.Link(ctx, box))
 		ref := monitor(t, watcher, box)
 
-		stop := make(chan struct{})
-		running := func() bool {
-			select {
-			case <-stop:
-				return false
-			default:
-				return true
-			}
-		}
+		var stop atomic.Bool
 		var wg sync.WaitGroup
 		var sent int64
 		wg.Go(func() {
 			b, _ := peer.NewMailbox(nil)
-			for ; running(); sent++ {
+			for ; !stop.Load(); sent++ {
 				if err := b.SendName(ctx, "front@test", "sink", numberedPair(sent)); err != nil {
 					t.Error(err)
 					return
@@ -129,7 +119,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		})
 		calls, rpcs := 0, 0
 		wg.Go(func() {
-			for ; running(); calls++ {
+			for ; !stop.Load(); calls++ {
 				got, err := peer.CallName(ctx, "front@test", "server", calls)
 				if err != nil || got != ei.Int(calls) {
 					t.Errorf("call %d: %v %v", calls, got, err)
@@ -138,7 +128,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 			}
 		})
 		wg.Go(func() {
-			for ; running(); rpcs++ {
+			for ; !stop.Load(); rpcs++ {
 				got, err := peer.RPC(ctx, "front@test", "m", "f", rpcs)
 				if err != nil || got != ei.Int(rpcs) {
 					t.Errorf("rpc %d: %v %v", rpcs, got, err)
@@ -167,7 +157,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 			require.Eventually(t, func() bool { return c.l.Traffic().MessagesReceived > before+10 }, tooLong, tick/10)
 			require.Equal(t, box, n.Whereis("box").Pid())
 		}
-		close(stop)
+		stop.Store(true)
 		wg.Wait()
 		in.finish(sent)
 		in.wait(t, "to the sink")
@@ -223,17 +213,14 @@ func TestUpgradeIdentities(t *testing.T) {
 	ref := monitor(t, nameless, one.Pid())
 	require.NoError(t, one.Send(ctx, nameless.Pid(), "unread"))
 	handled := make(chan *Message, 10)
-	h := box(t, n)
-	require.NoError(t, n.Register(ctx, "handler", h))
+	registered(t, n, "handler")
 	require.NoError(t, one.SendName(ctx, n.Name(), "handler", "late"))
 	waiting := async(func() (*Message, error) { return one.Receive(context.Background()) })
 	f := freeze(t, n)
 	_, err := n.Freeze(ctx)
 	require.ErrorIs(t, err, handoff.ErrBusy)
-	lateRef, err := n.NewRef()
-	require.NoError(t, err)
-	latePid, err := n.NewPid()
-	require.NoError(t, err)
+	lateRef := of(n.NewRef()).must(t)
+	latePid := of(n.NewPid()).must(t)
 	late := async(func() (*Mailbox, error) { return n.NewMailbox(nil) })
 	blocked := async(func() (any, error) { return nil, one.Send(ctx, nameless.Pid(), "not sent") })
 	cfg := again(n)
@@ -248,9 +235,7 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Len(t, boxes, 1)
 	require.Equal(t, nameless.Pid(), boxes[0].Pid())
 	require.Equal(t, nameless.opts, boxes[0].opts)
-	early, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-	defer cancel()
-	_, err = boxes[0].Receive(early)
+	_, err = boxes[0].Receive(brief(t))
 	require.ErrorIs(t, err, context.DeadlineExceeded, "not yet")
 	require.Empty(t, handled)
 	require.NoError(t, f.Release())
@@ -269,11 +254,9 @@ func TestUpgradeIdentities(t *testing.T) {
 	require.Nil(t, n.procs.local(fresh.Pid()), "no pid twice")
 	require.NotEqual(t, latePid, fresh.Pid())
 	for range 10 {
-		ref, err := restored.NewRef()
-		require.NoError(t, err)
+		ref := of(restored.NewRef()).must(t)
 		require.NotEqual(t, lateRef, ref)
-		pid, err := restored.NewPid()
-		require.NoError(t, err)
+		pid := of(restored.NewPid()).must(t)
 		require.NotEqual(t, latePid, pid)
 	}
 	restored.Whereis("one").Exit(ei.Atom("end"))
@@ -453,8 +436,7 @@ func TestUpgradeHeirOfNodedownAndFormerName(t *testing.T) {
 	require.NoError(t, b.MonitorNode(ctx, "peer@test"))
 	require.NoError(t, n.Register(ctx, "was", b))
 	watcher := box(t, peer)
-	ref, err := watcher.MonitorName(ctx, n.Name(), "was")
-	require.NoError(t, err)
+	ref := of(watcher.MonitorName(ctx, n.Name(), "was")).must(t)
 	watches := func(b *Mailbox) bool {
 		return len(watchersOf(b)) > 0
 	}
@@ -467,26 +449,6 @@ func TestUpgradeHeirOfNodedownAndFormerName(t *testing.T) {
 	require.Eventually(t, func() bool { return !watches(heir) }, tooLong, tick)
 	require.NoError(t, peer.Close())
 	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("peer@test")}, term(t, heir))
-}
-
-// A restored process keeps its name once the node has started, even if no mailbox has taken its
-// place.
-func TestUpgradeNameKept(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ctx := w.ctx()
-	n := w.started("front")
-	old := box(t, n)
-	require.NoError(t, n.Register(ctx, "svc", old))
-	n = upgrade(t, n)
-	heir := n.Whereis("svc")
-	require.Equal(t, old.Pid(), heir.Pid())
-	other := box(t, n)
-	require.ErrorIs(t, n.Register(ctx, "svc", other), ErrNameTaken)
-	require.NotEqual(t, old.Pid(), other.Pid())
-	require.NoError(t, other.SendName(ctx, n.Name(), "svc", "hello"))
-	require.Equal(t, ei.Binary("hello"), term(t, heir))
-	require.NoError(t, heir.Close())
-	require.NoError(t, n.Register(ctx, "svc", other))
 }
 
 // A Handler that takes the place of a process with unread messages may answer them, at any length.
@@ -505,10 +467,7 @@ func TestUpgradeLateMessages(t *testing.T) {
 				}, nil)
 				return err
 			}
-			b, err := n.NewMailbox(nil)
-			if err == nil {
-				err = n.Register(ctx, "late", b)
-			}
+			_, err := n.register("late", nil, nil)
 			return err
 		}
 	})
@@ -588,8 +547,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	w := newWorld(t, movers[0])
 	n, p := w.met("front")
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
-	b := box(t, n)
-	require.NoError(t, n.Register(t.Context(), "box", b))
+	b := registered(t, n, "box")
 	for i := range exitSignals + 1 {
 		require.True(t, b.watched(monitorRef(p, i), bonds.Watcher{Pid: p.Self}))
 	}
@@ -598,8 +556,7 @@ func TestUpgradeDiscardBesideEnd(t *testing.T) {
 	cfg := again(n)
 	cfg.QueueLimit = 1 // there is no room for all signals
 	cfg.Setup = func(n *Node) error {
-		heir := box(t, n)
-		require.NoError(t, n.Register(t.Context(), "box", heir))
+		heir := registered(t, n, "box")
 		heir.Close()
 		require.NotEmpty(t, link.Within(&n.Conn("wire@test").l).Queue().Held(), "they wait")
 		return errFault
@@ -638,8 +595,7 @@ func TestUpgradeKeepsPath(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
 		w := newWorld(t, "unix")
 		n := w.started("front")
-		path, err := transport.UnixPath(n.Listeners()[0].Addr())
-		require.NoError(t, err)
+		path := of(transport.UnixPath(n.Listeners()[0].Addr())).must(t)
 		if keeps {
 			n.Listeners()[0].l.KeepPath()
 		}
@@ -658,7 +614,7 @@ func TestUpgradeKeepsPath(t *testing.T) {
 func TestServerWithoutSuccessor(t *testing.T) {
 	w := newWorld(t, movers[0])
 	var log record
-	n := w.started("front", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	n := w.started("front", logsTo(&log))
 	serve(t, n, "late", Server{Call: func(context.Context, *Call) (any, error) { return 1, nil }})
 	handle(t, n, "handler", func(*Mailbox, *Message) {})
 	require.NoError(t, n.Register(t.Context(), "plain", box(t, n)))
@@ -675,10 +631,9 @@ func TestServerWithoutSuccessor(t *testing.T) {
 	n = upgrade(t, n)
 	require.Len(t, log.Lines("level=WARN", "without its server"), 2*2+10, "no more than ten of many")
 	require.Len(t, log.Lines("level=WARN", "more processes go on without their servers", "count=2"), 1)
-	brief, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
-	defer cancel()
-	_, err := n.CallName(brief, n.Name(), "late", 1)
+	_, err := n.CallName(brief(t), n.Name(), "late", 1)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "it is there, and nobody answers")
+	require.ErrorIs(t, n.Register(t.Context(), "late", box(t, n)), ErrNameTaken)
 	require.NoError(t, n.Whereis("late").Close())
 	_, err = n.CallName(w.ctx(), n.Name(), "late", 1)
 	require.ErrorIs(t, err, ErrNoProc)

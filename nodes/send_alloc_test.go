@@ -76,8 +76,7 @@ func waysToServe(t testing.TB) map[string]func() {
 		Call: func(_ context.Context, c *Call) (any, error) { return quoted(c.Request.(ei.Tuple)[1]) },
 	})
 	c := connect(t, w.node("bob"), "alice@test")
-	ref, err := c.n.NewRef()
-	require.NoError(t, err)
+	ref := of(c.n.NewRef()).must(t)
 	ctx, self := context.Background(), c.Self()
 	encoded := func(t ei.Term) ei.Raw { return exitReason(t) }
 	order := ei.MapOf(ei.Atom("sku"), ei.Binary("apple"), ei.Atom("pieces"), ei.Int(3), ei.Atom("price"), ei.Float(2.5))

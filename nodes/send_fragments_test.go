@@ -2,8 +2,6 @@ package nodes
 
 import (
 	"bytes"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,8 +38,7 @@ func TestDownFollowsReply(t *testing.T) {
 			w := newWorld(t, "memory")
 			n := w.started("alice")
 			p, _ := w.ambush("wire@test").meet(n)
-			b := box(t, n)
-			require.NoError(t, n.Register(t.Context(), "server", b))
+			b := registered(t, n, "server")
 			p.Send(dist.Control{Op: dist.OpMonitorP, From: watcher, To: b.Pid(), Ref: ref}, nil)
 			p.Say("server", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{watcher, tag}, ei.Atom("request")})
 			m := receive(t, b)
@@ -69,8 +66,7 @@ func TestDownFollowsFragments(t *testing.T) {
 			w := newWorld(t, "memory")
 			n := w.started("alice")
 			p, _ := w.ambush("wire@test").meet(n)
-			b := box(t, n)
-			require.NoError(t, n.Register(t.Context(), "server", b))
+			b := registered(t, n, "server")
 			watcher := ei.Pid{Node: "wire@test", ID: 1, Creation: 4711}
 			ctl := dist.Control{Op: dist.OpMonitorP, From: watcher, Ref: ei.Ref{Node: "wire@test", Creation: 4711, Len: 3, ID: [5]uint32{1, 2, 3}}}
 			by(&ctl, b)
@@ -91,63 +87,17 @@ func TestDownFollowsFragments(t *testing.T) {
 	}
 }
 
-// A packer makes frames with a header that names their atoms.
-type packer struct {
-	t    *testing.T
-	refs protocol.AtomRefs
-	sent protocol.SentAtoms
-}
-
-func (k *packer) packed(ctl *dist.Control, payload ei.Term) (control, body []byte) {
-	k.refs.Reset()
-	plain, err := protocol.AppendControl(nil, ctl)
-	require.NoError(k.t, err)
-	control, err = k.refs.Pack(nil, plain)
-	require.NoError(k.t, err)
-	raw := encode(k.t, payload)
-	body, err = k.refs.Pack(nil, raw)
-	require.NoError(k.t, err)
-	return control, body
-}
-
-func (k *packer) frame(ctl *dist.Control, payload ei.Term) []byte {
-	control, body := k.packed(ctl, payload)
-	b, err := k.sent.AppendFrameHead(nil, &k.refs, len(control)+len(body))
-	require.NoError(k.t, err)
-	return append(append(b, control...), body...)
-}
-
-// fragments are the frames of a message, of size bytes each.
-func (k *packer) fragments(sequence uint64, ctl *dist.Control, payload ei.Term, size int) (frames [][]byte) {
-	control, body := k.packed(ctl, payload)
-	f := protocol.Cut(sequence, len(control), body, size)
-	head, piece := f.AppendFirst(nil, &k.sent, &k.refs, control)
-	frames = append(frames, append(head, piece...))
-	for f.Next > 0 {
-		head, piece := f.AppendNext(nil)
-		frames = append(frames, append(head, piece...))
-	}
-	return frames
-}
-
-// atomList is a list of n times the same long atoms.
-func atomList(n int) (list ei.List) {
-	a := ei.Atom(strings.Repeat("a", 255))
-	for i := range n {
-		list = append(list, ei.Tuple{a, ei.Atom("b"), ei.Int(i)})
-	}
-	return list
-}
-
 // A message that is used again, or given back, holds what has come last, in whatever form: payloads
 // with references or without them, in fragments or in one frame.
 func TestPayloadsOfAllForms(t *testing.T) {
-	forms := func(k *packer, to dist.Control) (frames [][]byte, want []ei.Term) {
+	forms := func(p *wire) (frames []byte, want []ei.Term) {
+		to, sent := dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "name"}, protocol.SentAtoms{}
 		for i := range 12 {
-			for _, payload := range []ei.Term{ei.Int(i), atomList(1 + i*50), ei.Binary(bytes.Repeat([]byte{byte(i)}, 10_000*i))} {
-				want = append(want, payload, payload)
-				frames = append(frames, k.frame(&to, payload))
-				frames = append(frames, k.fragments(uint64(1+len(frames)), &to, payload, 4096)...)
+			for _, payload := range []ei.Term{ei.Int(i), longAtoms(1 + i*50), ei.Binary(bytes.Repeat([]byte{byte(i)}, 10_000*i))} {
+				for _, fragment := range []int{0, 1000} {
+					want = append(want, payload)
+					frames = append(frames, packed(t, &sent, &to, encode(t, payload), fragment)...)
+				}
 			}
 		}
 		return frames, want
@@ -155,8 +105,8 @@ func TestPayloadsOfAllForms(t *testing.T) {
 	t.Run("used again", func(t *testing.T) {
 		w := newWorld(t, "tcp")
 		p, c := w.ambush("wire@test").meet(w.node("alice"))
-		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "name"})
-		written := async(func() (struct{}, error) { return struct{}{}, p.Write(slices.Concat(frames...)) })
+		frames, want := forms(p)
+		written := async(func() (struct{}, error) { return struct{}{}, p.Write(frames) })
 		var m Message
 		for i := range want {
 			require.NoError(t, c.ReceiveInto(w.ctx(), &m))
@@ -168,10 +118,9 @@ func TestPayloadsOfAllForms(t *testing.T) {
 		w := newWorld(t, "tcp")
 		n := w.started("alice")
 		p, _ := w.ambush("wire@test").meet(n)
-		b := box(t, n)
-		require.NoError(t, n.Register(t.Context(), "name", b))
-		frames, want := forms(&packer{t: t}, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "name"})
-		written := async(func() (struct{}, error) { return struct{}{}, p.Write(slices.Concat(frames...)) })
+		b := registered(t, n, "name")
+		frames, want := forms(p)
+		written := async(func() (struct{}, error) { return struct{}{}, p.Write(frames) })
 		var kept []*Message
 		for i := range want {
 			m := receive(t, b)
@@ -191,29 +140,23 @@ func TestPayloadsOfAllForms(t *testing.T) {
 // is too large in fragments; and what is incomplete at the end is counted no more.
 func TestPayloadsTooLarge(t *testing.T) {
 	const most = 1 << 20
-	for name, frames := range map[string]func(k *packer, to *dist.Control) [][]byte{
-		"in its whole form": func(k *packer, to *dist.Control) [][]byte { return [][]byte{k.frame(to, atomList(most/200))} },
-		"in fragments, in its whole form": func(k *packer, to *dist.Control) [][]byte {
-			return k.fragments(1, to, atomList(most/200), 4096)
-		},
-		"in fragments": func(k *packer, to *dist.Control) [][]byte {
-			return k.fragments(1, to, ei.Binary(make([]byte, most)), 40_000)
-		},
+	for name, tt := range map[string]struct {
+		payload  ei.Term
+		fragment int
+	}{
+		"in its whole form":               {longAtoms(most / 1000), 0},
+		"in fragments, in its whole form": {longAtoms(most / 1000), 500},
+		"in fragments":                    {ei.Binary(make([]byte, most)), 40_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, "tcp")
 			n := w.started("alice", func(cfg *Config) { cfg.MaxFrame = most })
 			require.NoError(t, n.Register(t.Context(), "name", box(t, n)))
 			p, c := w.ambush("wire@test").meet(n)
-			k, to := &packer{t: t}, &dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "name"}
-			half := k.fragments(77, to, ei.Binary(make([]byte, 100_000)), 10_000)
-			require.NoError(t, p.Write(slices.Concat(half[:5]...)))
+			to := sayFrom(1, "name")
+			require.NoError(t, p.writes(cut(t, 77, to, ei.Binary(make([]byte, 100_000)), 10)[:5]...))
 			require.Eventually(t, func() bool { return n.links.Incomplete.Held() > 40_000 }, tooLong, tick)
-			for _, b := range frames(k, to) {
-				if p.Write(b) != nil {
-					break // it has ended
-				}
-			}
+			_ = p.Write(packed(t, new(protocol.SentAtoms), &to, encode(t, tt.payload), tt.fragment)) // it ends meanwhile
 			arrives(t, c.l.Left(), "the end")
 			require.ErrorIs(t, c.Err(), ErrFrameTooLong)
 			require.Zero(t, n.links.Incomplete.Held())
@@ -236,10 +179,8 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 			self := role("wire@test")
 			self.Flags = self.Flags&^(cache|fragments) | flags
 			require.NoError(t, p.Respond(self, protocol.StatusOK))
-			r := <-connected
-			require.NoError(t, r.err)
-			b := box(t, n)
-			require.NoError(t, n.Register(t.Context(), "box", b))
+			r := (<-connected).must(t)
+			b := registered(t, n, "box")
 			forms := map[byte]bool{}
 			sends := async(func() (int, error) {
 				for _, term := range []ei.Term{ei.Atom("small"), ei.Atom("small"), large} {
@@ -251,8 +192,7 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 			})
 			named := 0
 			for came := 0; came < 4; {
-				body, err := p.ReadFrame(soon(t))
-				require.NoError(t, err)
+				body := of(p.ReadFrame(soon(t))).must(t)
 				if len(body) == 0 {
 					continue
 				}
@@ -283,15 +223,14 @@ func TestHeadersFollowTheFlags(t *testing.T) {
 					frames = append(frames, cut(t, 7, to, ei.Atom("said"), 3)...)
 				}
 				if flags&cache != 0 {
-					k := packer{t: t}
-					frames = append(frames, k.frame(&to, ei.Atom("said"))[4:])
+					frames = append(frames, packed(t, new(protocol.SentAtoms), &to, said, 0)[4:])
 				}
 				require.NoError(t, p.writes(frames...))
 				for range 1 + min(flags&fragments, 1) + min(flags&cache, 1) {
 					require.Equal(t, ei.Atom("said"), term(t, b))
 				}
 			}
-			require.NoError(t, r.v.Err())
+			require.NoError(t, r.Err())
 		})
 	}
 }

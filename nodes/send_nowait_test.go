@@ -17,9 +17,7 @@ func TestNoWaitBeginsNothing(t *testing.T) {
 	for _, started := range []bool{true, false} {
 		w := newWorld(t, "tcp")
 		peer := w.started("peer")
-		n := w.node("alice", func(c *Config) {
-			c.Resolver = &hangingResolver{Resolver: c.Resolver, node: "hangs@test", asked: make(chan struct{}, 9), goesOn: make(chan struct{})}
-		})
+		n := w.node("alice", func(c *Config) { c.Resolver = hangs{w.book} })
 		if started {
 			require.NoError(t, n.Start(w.ctx()))
 		}

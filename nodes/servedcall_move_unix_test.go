@@ -87,9 +87,7 @@ func (w *laterWorld) call() (left []*Call) {
 func (w *laterWorld) forsaken() {
 	w.t.Helper()
 	for name, answer := range w.answers {
-		var exit *ExitError
-		require.ErrorAs(w.t, arrives(w.t, answer, "the news of "+name).err, &exit, name)
-		require.Equal(w.t, ei.Atom("shutdown"), exit.Reason, name)
+		require.Equal(w.t, ei.Atom("shutdown"), exitOf(w.t, arrives(w.t, answer, "the news of "+name).err), name)
 	}
 }
 
@@ -97,9 +95,8 @@ func (w *laterWorld) forsaken() {
 func (w *laterWorld) answered() {
 	w.t.Helper()
 	for name, answer := range w.answers {
-		r := arrives(w.t, answer, "the answer of "+name)
-		require.NoError(w.t, r.err, name)
-		require.Equal(w.t, ei.Atom(name), r.v)
+		r := arrives(w.t, answer, "the answer of "+name).must(w.t)
+		require.Equal(w.t, ei.Atom(name), r)
 	}
 }
 
@@ -165,9 +162,8 @@ func TestCallLeftForLaterIsAnsweredElsewhere(t *testing.T) {
 	}
 	require.NoError(t, w.peer.Close())
 	require.Eventually(t, func() bool { return w.n.Conn("peer@test") == nil }, tooLong, tick)
-	from, err := ei.Append(nil, left[0])
-	require.NoError(t, err)
-	_, err = w.n.Whereis("call").CallFrom(ei.Raw(from))
+	from := of(ei.Append(nil, left[0])).must(t)
+	_, err := w.n.Whereis("call").CallFrom(ei.Raw(from))
 	require.ErrorIs(t, err, ErrNoConnection)
 }
 
@@ -192,9 +188,8 @@ func TestFreezeAwaitsLater(t *testing.T) {
 			for i, c := range left {
 				require.NoError(t, c.Reply(w.ctx(), ei.Atom(laterNames[i])))
 			}
-			f := arrives(t, frozen, "the freeze")
-			require.NoError(t, f.err)
-			f.v()
+			f := arrives(t, frozen, "the freeze").must(t)
+			f()
 			w.answered()
 		})
 	}
@@ -209,13 +204,11 @@ func TestCallLeftForLaterStays(t *testing.T) {
 	require.NoError(t, laters(other, nil))
 	for _, to := range []*Node{w.n, other} {
 		left := w.call()
-		m, err := w.n.Conn("peer@test").Detach(w.ctx())
-		require.NoError(t, err)
+		m := of(w.n.Conn("peer@test").Detach(w.ctx())).must(t)
 		for _, c := range left {
 			require.ErrorIs(t, c.Reply(w.ctx(), 1), ErrMoved)
 		}
-		_, err = to.Adopt(w.ctx(), m)
-		require.NoError(t, err)
+		of(to.Adopt(w.ctx(), m)).must(t)
 		if to == other {
 			w.forsaken()
 			continue

@@ -70,18 +70,6 @@ func TestHandler(t *testing.T) {
 	})
 }
 
-// A Handler may close the connection and the node that it runs for: they end, and wait no longer
-// than the Handler runs.
-func TestHandlerEndsItsConnection(t *testing.T) {
-	w := newWorld(t, "memory")
-	a, b := w.started("alice"), w.started("bob")
-	handle(t, b, "h", func(_ *Mailbox, m *Message) { m.Conn().Close() })
-	here := box(t, a)
-	require.NoError(t, here.MonitorNode(w.ctx(), "bob@test"))
-	require.NoError(t, here.SendName(w.ctx(), "bob@test", "h", "close"))
-	require.Equal(t, ei.Tuple{ei.Atom("nodedown"), ei.Atom("bob@test")}, term(t, here))
-}
-
 // A Handler may close the connection, and the node, whatever message it gets: that a node is gone,
 // or that a process here has ended because of something that came over the connection.
 func TestHandlerCloses(t *testing.T) {
@@ -110,8 +98,7 @@ func TestHandlerCloses(t *testing.T) {
 			p.Say("panics", ei.Atom("x"))
 		},
 		"full mailbox": func(t *testing.T, n *Node, p *wire, h *Mailbox) {
-			b := box(t, n, &MailboxOptions{Limit: 1, Full: FullExit})
-			require.NoError(t, n.Register(t.Context(), "small", b))
+			b := registered(t, n, "small", &MailboxOptions{Limit: 1, Full: FullExit})
 			require.NoError(t, h.Link(soon(t), b.Pid()))
 			p.Say("small", ei.Atom("x"))
 			p.Say("small", ei.Atom("y"))
@@ -155,10 +142,9 @@ func TestHandlerBesideEnd(t *testing.T) {
 // A message belongs to its Handler, even if the Handler panics: its memory must not be reused then.
 func TestHandlerKeepsAndPanics(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("bob")
+	n, p := w.met("bob")
 	kept := make(chan *Message, 1)
 	h := handle(t, n, "h", func(_ *Mailbox, m *Message) { kept <- m; panic("a bug") })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	p.Say("h", ei.Atom("mine"))
 	m := arrives(t, kept, "the message")
 	arrives(t, h.Done(), "the end of the process")

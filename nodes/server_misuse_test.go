@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -93,7 +92,7 @@ func TestServerTakesNoCalls(t *testing.T) {
 func TestReplyIsNoTerm(t *testing.T) {
 	w := newWorld(t, "tcp")
 	var log record
-	n := w.started("front", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	n := w.started("front", logsTo(&log))
 	b := serve(t, n, "", Server{Call: func(context.Context, *Call) (any, error) { return nil, nil }})
 	v := of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t)
 	require.Contains(t, v.(ei.Tuple)[0], ei.Atom("error"))
@@ -111,15 +110,6 @@ func TestTermOfSignal(t *testing.T) {
 	_, err = m.Term()
 	require.NotErrorIs(t, err, ErrNoTerm)
 	require.Error(t, err)
-}
-
-func TestRegisterRefuses(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("front")
-	_, err := n.Serve(strings.Repeat("x", 256), Server{}, nil)
-	require.ErrorIs(t, err, ei.ErrAtom)
-	_, err = n.Handle("x", nil, nil)
-	require.ErrorContains(t, err, "Handler is nil")
 }
 
 // The log names the recipient of a message by whatever identifies it: a name, an alias or a pid.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -13,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 	"github.com/cnode-go/cnode/transport"
@@ -94,14 +92,12 @@ func TestServer(t *testing.T) {
 			{ei.Atom("twice"), ei.Binary("once")},
 			{ei.Atom("conn"), ei.Atom(map[bool]string{true: "true", false: "false"}[here != there])},
 		} {
-			got, err := call(tt.request)
-			require.NoError(t, err)
+			got := of(call(tt.request)).must(t)
 			require.Equal(t, tt.want, got, tt.request)
 		}
 		// a waiting caller gets an error
 		for _, request := range []ei.Atom{"nothing", "unencodable"} {
-			got, err := call(request)
-			require.NoError(t, err)
+			got := of(call(request)).must(t)
 			require.IsType(t, ei.Tuple{}, got)
 			require.Equal(t, ei.Atom("error"), got.(ei.Tuple)[0], request)
 		}
@@ -120,9 +116,7 @@ func TestServer(t *testing.T) {
 		}
 		require.NoError(t, c.Reply(w.ctx(), []any{"late", 3}))
 		require.ErrorIs(t, c.Reply(w.ctx(), 4), ErrReplied)
-		a := arrives(t, called, "the late reply")
-		require.NoError(t, a.err)
-		require.Equal(t, ei.List{ei.Binary("late"), ei.Int(3)}, a.v)
+		require.Equal(t, ei.List{ei.Binary("late"), ei.Int(3)}, arrives(t, called, "the late reply").must(t))
 
 		b := box(t, here)
 		require.NoError(t, b.CastName(w.ctx(), there.Name(), "srv", "cast"))
@@ -137,10 +131,9 @@ func TestServer(t *testing.T) {
 		}
 
 		_, err = here.Call(w.ctx(), self.Pid(), ei.Atom("panic"))
-		var e *ExitError
-		require.ErrorAs(t, err, &e)
-		require.Equal(t, ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}, e.Reason)
-		require.Equal(t, e.Reason, exited(t, self))
+		bug := ei.Tuple{ei.Atom("go_panic"), ei.Binary("a bug")}
+		require.Equal(t, bug, exitOf(t, err))
+		require.Equal(t, bug, exited(t, self))
 		_, err = here.CallName(w.ctx(), there.Name(), "srv", 1)
 		require.ErrorIs(t, err, ErrNoProc)
 		_, err = here.Call(w.ctx(), self.Pid(), 1)
@@ -176,8 +169,7 @@ func TestServerSystemMessages(t *testing.T) {
 		r := newRecorder()
 		self := serve(t, there, "srv", r.server())
 		b := box(t, here)
-		ref, err := here.NewRef()
-		require.NoError(t, err)
+		ref := of(here.NewRef()).must(t)
 		from := ei.Tuple{b.Pid(), ref}
 		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, ei.Atom("get_state")}))
 		unknown := ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), ei.Atom("get_state")}}
@@ -204,21 +196,19 @@ func TestServerGoexit(t *testing.T) {
 	n := w.started("alice")
 	self := serve(t, n, "srv", newRecorder().server())
 	called := async(func() (ei.Term, error) { return n.Call(w.ctx(), self.Pid(), ei.Atom("goexit")) })
-	var e *ExitError
-	require.ErrorAs(t, arrives(t, called, "the call's error").err, &e)
+	exitOf(t, arrives(t, called, "the call's error").err)
 	require.Error(t, self.Err())
 }
 
 // Messages from Erlang that do not have the form of a request do no harm.
 func TestServerOddMessages(t *testing.T) {
 	w := newWorld(t, "tcp")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	r := newRecorder()
 	serve(t, n, "srv", r.server())
 	var plain atomic.Int64
 	serve(t, n, "plain", Server{Info: func(context.Context, *Mailbox, *Message) { plain.Add(1) }})
 	serve(t, n, "deaf", Server{})
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	call := func(parts ...ei.Term) ei.Tuple { return append(ei.Tuple{ei.Atom("$gen_call")}, parts...) }
 	odd := []ei.Term{
@@ -236,14 +226,7 @@ func TestServerOddMessages(t *testing.T) {
 	}
 	// A request that cannot be decoded is answered.
 	for _, name := range []string{"srv", "net_kernel", "rex"} {
-		from := encode(t, ei.Tuple{p.Self, ref})
-		body, err := ei.AppendAtom(ei.AppendTupleHeader(nil, 3), "$gen_call")
-		require.NoError(t, err)
-		// a key twice
-		body = append(append(body, from...), byte(ei.TagMapExt), 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 1)
-		b, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: ei.Atom(name)}, body)
-		require.NoError(t, err)
-		require.NoError(t, p.Write(b))
+		p.Say(name, call(ei.Tuple{p.Self, ref}, ei.Raw{byte(ei.TagMapExt), 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 1})) // a key twice
 		ctl, reply := p.Next()
 		require.Equal(t, p.Self, ctl.To)
 		require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
@@ -265,13 +248,6 @@ func TestServerOddMessages(t *testing.T) {
 			require.Equal(t, p.Self, ctl.To)
 		}
 	}
-	// net_adm:ping, and a question that net_kernel does not know.
-	p.Say("net_kernel", call(ei.Tuple{p.Self, ref}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}))
-	_, reply := p.Next()
-	require.Equal(t, ei.Tuple{ref, ei.Atom("yes")}, reply)
-	p.Say("net_kernel", call(ei.Tuple{p.Self, ref}, ei.Atom("what")))
-	_, reply = p.Next()
-	require.Equal(t, ei.Tuple{ref, ei.Tuple{ei.Atom("error"), ei.Atom("badarg")}}, reply)
 	require.NoError(t, n.Conn("wire@test").Err())
 }
 
@@ -349,9 +325,7 @@ func TestServerEnds(t *testing.T) {
 		}
 		arrives(t, began, "the first cast")
 		require.NoError(t, b.SendExit(w.ctx(), self.Pid(), ei.Atom("kill")))
-		m, why := reason(t, b, dist.OpMonitorPExit)
-		require.Equal(t, ref, m.Ref)
-		require.Equal(t, ei.Atom("killed"), why)
+		gone(t, b, ref, ei.Atom("killed"))
 		require.Eventually(t, func() bool { self.mu.Lock(); defer self.mu.Unlock(); return !self.served.is }, tooLong, tick)
 		require.Equal(t, ei.Int(0), <-ran)
 		require.Empty(t, ran)
@@ -384,7 +358,7 @@ func TestServerIsAskedForItself(t *testing.T) {
 func TestEndOfServerIsLogged(t *testing.T) {
 	w := newWorld(t, "tcp")
 	var r record
-	a, b := w.started("alice"), w.started("bob", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&r, nil)) })
+	a, b := w.started("alice"), w.started("bob", logsTo(&r))
 	linked := box(t, a)
 	stopped := serve(t, b, "stopped", Server{})
 	stopped.Exit(ei.Atom("shutdown"))
@@ -438,8 +412,5 @@ func TestServerSendsToItself(t *testing.T) {
 	// One that is to end when it is full does.
 	b = serve(t, n, "ends", s, &MailboxOptions{Limit: 1, Full: FullExit})
 	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
-	arrives(t, b.Done(), "its end")
-	var end *ExitError
-	require.ErrorAs(t, b.Err(), &end)
-	require.Equal(t, ei.Atom("mailbox_full"), end.Reason)
+	require.Equal(t, mailboxFull, exited(t, b))
 }

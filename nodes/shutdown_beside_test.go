@@ -229,9 +229,8 @@ func TestDrainLeavesTime(t *testing.T) {
 		down := async(func() (int, error) { return 0, n.Shutdown(ctx) })
 		<-n.Stopping()
 		require.Less(t, time.Since(began), 6*time.Second)
-		r := <-called
-		require.NoError(t, r.err)
-		require.Equal(t, ei.Atom("done"), r.v)
+		r := (<-called).must(t)
+		require.Equal(t, ei.Atom("done"), r)
 		require.ErrorIs(t, (<-down).err, context.DeadlineExceeded)
 		require.NoError(t, ctx.Err())
 	})

@@ -101,9 +101,7 @@ func TestOnDrain(t *testing.T) {
 
 	hangs := w.started("bob")
 	hangs.OnDrain(func(ctx context.Context) error { <-ctx.Done(); <-hangs.Done(); return nil })
-	ctx, cancel := context.WithTimeout(w.ctx(), tick)
-	defer cancel()
-	require.ErrorIs(t, hangs.Drain(ctx), context.DeadlineExceeded)
+	require.ErrorIs(t, hangs.Drain(brief(t)), context.DeadlineExceeded)
 	require.Equal(t, StateDraining, hangs.State())
 }
 
@@ -209,21 +207,17 @@ func TestServersEndAsNodeStops(t *testing.T) {
 	_, why := reason(t, linked, dist.OpExit)
 	require.Equal(t, ei.Atom("shutdown"), why)
 	for name, want := range map[string]ei.Atom{"idle": "noproc", "busy": "shutdown"} {
-		var exit *ExitError
 		_, err := a.CallName(w.ctx(), "bob@test", name, 1)
-		require.ErrorAs(t, err, &exit, name)
-		require.Equal(t, want, exit.Reason)
+		require.Equal(t, want, exitOf(t, err), name)
 	}
-	ref, err := watch.MonitorName(w.ctx(), "bob@test", "idle")
-	require.NoError(t, err)
+	ref := of(watch.MonitorName(w.ctx(), "bob@test", "idle")).must(t)
 	gone(t, watch, ref, ei.Atom("noproc"))
 	require.NoError(t, linked.Link(w.ctx(), idle.Pid()))
 	_, why = reason(t, linked, dist.OpExit)
 	require.Equal(t, ei.Atom("noproc"), why)
 	require.NoError(t, idle.Err(), "it is there, for its own node")
 
-	last, err := watch.Monitor(w.ctx(), busy.Pid()) // as in OTP: it still lives
-	require.NoError(t, err)
+	last := of(watch.Monitor(w.ctx(), busy.Pid())).must(t) // as in OTP: it still lives
 	require.Eventually(t, func() bool {
 		busy.mu.Lock()
 		defer busy.mu.Unlock()
@@ -232,9 +226,7 @@ func TestServersEndAsNodeStops(t *testing.T) {
 	}, tooLong, tick)
 	close(proceed)
 	for i, r := range answers[:2] {
-		r := arrives(t, r, "the answer")
-		require.NoError(t, r.err)
-		require.Equal(t, ei.Int(i), r.v)
+		require.Equal(t, ei.Int(i), arrives(t, r, "the answer").must(t))
 	}
 	for range 2 { // in whatever order
 		m, why := reason(t, watch, dist.OpMonitorPExit)
@@ -247,8 +239,6 @@ func TestServersEndAsNodeStops(t *testing.T) {
 
 	require.Equal(t, StateStopping, b.State(), "all that while a function runs")
 	close(release)
-	r := arrives(t, worked, "the result")
-	require.NoError(t, r.err)
-	require.Equal(t, ei.Atom("here"), r.v)
+	require.Equal(t, ei.Atom("here"), arrives(t, worked, "the result").must(t))
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 }

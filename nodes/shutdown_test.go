@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -27,8 +25,7 @@ func TestOnlyCallerIsTurnedAway(t *testing.T) {
 	b, ref := box(t, n), monitorRef(caller, 1)
 	require.Eventually(t, func() bool { return len(n.Peers()) == 2 }, tooLong, tick)
 	require.True(t, b.watched(ref, bonds.Watcher{Pid: caller.Self}))
-	payload, err := ei.Append(nil, ei.T("$gen_call", ei.Tuple{caller.Self, ref}, 1))
-	require.NoError(t, err)
+	payload := of(ei.Append(nil, ei.T("$gen_call", ei.Tuple{caller.Self, ref}, 1))).must(t)
 	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn(string(other.Self.Node))})
 	require.NotEmpty(t, watchersOf(b))
 	b.refuse(&Message{Control: dist.Control{Op: dist.OpSend}, Payload: payload, conn: n.Conn("caller@test")})
@@ -73,9 +70,7 @@ func TestShutdownDrains(t *testing.T) {
 		require.NoError(t, b.Err())
 		close(release)
 		for i, r := range []<-chan result[ei.Term]{one, two} {
-			r := arrives(t, r, "the result")
-			require.NoError(t, r.err)
-			require.Equal(t, ei.Int(i+1), r.v)
+			require.Equal(t, ei.Int(i+1), arrives(t, r, "the result").must(t))
 			require.Equal(t, ei.Binary("last"), term(t, there))
 			require.Equal(t, ei.Binary("last"), term(t, far))
 		}
@@ -85,12 +80,16 @@ func TestShutdownDrains(t *testing.T) {
 }
 
 // A function that runs while the node is shut down may call servers, handlers and functions of its
-// own node; requests of other nodes to these are refused.
+// own node, and rely on a server to handle its cast before its next call; other nodes' requests to
+// these are refused.
 func TestShutdownServesWhatRuns(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, b := w.started("alice"), w.started("bob")
-	echo := Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}
-	serve(t, b, "srv", echo)
+	heard := []ei.Term{}
+	srv := serve(t, b, "srv", Server{
+		Cast: func(_ context.Context, r ei.Term) { heard = append(heard, r) },
+		Call: func(_ context.Context, c *Call) (any, error) { return append(heard, c.Request), nil },
+	})
 	handle(t, b, "h", func(self *Mailbox, m *Message) {
 		if c, ok := self.CallOf(m); ok {
 			_ = c.Reply(context.Background(), c.Request)
@@ -101,16 +100,22 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
 		close(running)
 		<-proceed
-		sum := ei.List{}
-		for i, name := range []string{"srv", "h", "srv"} {
-			v, err := b.CallName(ctx, "bob@test", name, i)
-			if err != nil {
-				return nil, err
-			}
-			sum = append(sum, v)
+		self, err := b.NewMailbox(nil)
+		if err != nil {
+			return nil, err
 		}
-		v, err := b.RPC(ctx, "bob@test", "m", "echo", 3)
-		return append(sum, v), err
+		first, err := b.CallName(ctx, "bob@test", "srv", ei.Atom("first"))
+		cast := self.Cast(ctx, srv.Pid(), ei.Atom("cast"))
+		// the server takes the cast by itself, before the call
+		for taken := false; !taken; time.Sleep(tick) {
+			srv.mu.Lock()
+			taken = !srv.inbox.HasUnread()
+			srv.mu.Unlock()
+		}
+		read, err2 := b.Call(ctx, srv.Pid(), ei.Atom("read"))
+		handler, err3 := b.CallName(ctx, "bob@test", "h", ei.Atom("handler"))
+		echo, err4 := b.RPC(ctx, "bob@test", "m", "echo", ei.Atom("echo"))
+		return ei.List{first, read, handler, echo}, errors.Join(err, cast, err2, err3, err4)
 	})
 	worked := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work") })
 	arrives(t, running, "the function")
@@ -121,151 +126,47 @@ func TestShutdownServesWhatRuns(t *testing.T) {
 		require.Error(t, err, name)
 	}
 	close(proceed)
-	r := arrives(t, worked, "the result")
-	require.NoError(t, r.err)
-	answers, _ := ei.Elements(r.v) // small integers come as a string
-	require.Equal(t, ei.List{ei.Int(0), ei.Int(1), ei.Int(2), ei.Int(3)}, answers)
-	require.NoError(t, arrives(t, down, "Shutdown").err)
-}
-
-// A function that runs while a node is shut down may rely on the server to handle its cast before
-// its next call.
-func TestShutdownServesCasts(t *testing.T) {
-	w := newWorld(t, "memory")
-	a, b := w.started("alice"), w.started("bob")
-	var heard ei.Term
-	srv := serve(t, b, "srv", Server{
-		Cast: func(_ context.Context, r ei.Term) { heard = r },
-		Call: func(context.Context, *Call) (any, error) { return heard, nil },
-	})
-	running, proceed := make(chan struct{}), make(chan struct{})
-	b.Expose("m", "work", func(ctx context.Context, _ []ei.Term) (any, error) {
-		close(running)
-		<-proceed
-		self, err := b.NewMailbox(nil)
-		if err != nil {
-			return nil, err
-		}
-		if err := self.Cast(ctx, srv.Pid(), ei.Atom("written")); err != nil {
-			return nil, err
-		}
-		// the server takes the cast by itself, before the call
-		for taken := false; !taken; time.Sleep(tick) {
-			srv.mu.Lock()
-			taken = !srv.inbox.HasUnread()
-			srv.mu.Unlock()
-		}
-		return b.Call(ctx, srv.Pid(), ei.Atom("read"))
-	})
-	worked := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "work") })
-	arrives(t, running, "the function")
-	down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-	awaitDrain(t, b)
-	close(proceed)
-	r := arrives(t, worked, "the result")
-	require.NoError(t, r.err)
-	require.Equal(t, ei.Atom("written"), r.v)
+	require.Equal(t, "[[first],[cast,read],handler,echo]", arrives(t, worked, "the result").must(t).String())
 	require.NoError(t, arrives(t, down, "Shutdown").err)
 }
 
 // The end of a connection that the node itself has ended is no fault of the peer's.
 func TestShutdownLog(t *testing.T) {
 	w := newWorld(t, "tcp")
-	logs := map[string]*record{"alice": new(record), "bob": new(record)}
-	logged := func(name string) *Node {
-		return w.started(name, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(logs[name], nil)) })
-	}
-	a, b := logged("alice"), logged("bob")
+	var here, there record
+	a, b := w.started("alice", logsTo(&here)), w.started("bob", logsTo(&there))
 	connect(t, a, b.Name())
 	require.NoError(t, a.Shutdown(w.ctx()))
-	require.Len(t, logs["alice"].Lines("node down", "reason=closed"), 1)
-	require.Empty(t, logs["alice"].Lines("level=WARN"))
-	require.Empty(t, logs["alice"].Lines("level=ERROR"))
-	require.Eventually(t, func() bool { return len(logs["bob"].Lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
+	require.Len(t, here.Lines("node down", "reason=closed"), 1)
+	require.Empty(t, here.Lines("level=WARN"))
+	require.Empty(t, here.Lines("level=ERROR"))
+	require.Eventually(t, func() bool { return len(there.Lines("node down", "reason=EOF")) == 1 }, tooLong, tick)
 }
 
-// When its context ends first, Shutdown cuts off the rest and says so.
-func TestShutdownCutOff(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		a, b := w.started("alice"), w.started("bob")
-		running := make(chan struct{})
-		b.Expose("m", "wait", func(ctx context.Context, _ []ei.Term) (any, error) {
-			close(running)
-			<-ctx.Done()
-			return nil, ctx.Err()
-		})
-		called := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "wait") })
-		<-running
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		begin := time.Now()
-		require.ErrorIs(t, b.Shutdown(ctx), context.DeadlineExceeded)
-		require.GreaterOrEqual(t, time.Since(begin), 5*time.Second)
-		require.Less(t, time.Since(begin), 8*time.Second)
-		require.Error(t, (<-called).err)
-		require.ErrorIs(t, b.Err(), ErrClosed)
-
-		// A peer that does not read cannot be flushed to.
-		c, p := w.met("carol")
-		here := box(t, c)
-		go func() {
-			for here.Send(context.Background(), p.Self, make([]byte, 1000)) == nil {
-			}
-		}()
-		synctest.Wait()
-		ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		require.ErrorIs(t, c.Shutdown(ctx), context.DeadlineExceeded)
-	})
-}
-
-// What a Server has received before Shutdown it handles; what comes later is refused.
-func TestShutdownHandlesBacklog(t *testing.T) {
-	for _, ends := range []string{"handled", "server ends"} {
-		t.Run(ends, func(t *testing.T) {
-			w := newWorld(t, "memory")
-			a, b := w.started("alice"), w.started("bob")
-			running, release := make(chan ei.Term, 10), make(chan struct{})
-			srv := serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) {
-				running <- c.Request
-				<-release
-				return c.Request, nil
-			}})
-			var calls []<-chan result[ei.Term]
-			for i := range 5 {
-				calls = append(calls, async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", i) }))
-				if i == 0 {
-					arrives(t, running, "the first request")
-				}
-			}
-			unread := func() int {
-				srv.mu.Lock()
-				defer srv.mu.Unlock()
-				return srv.inbox.Len()
-			}
-			require.Eventually(t, func() bool { return unread() == 4 }, tooLong, tick)
-			down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-			<-b.shutsDown(t).Done()
-			late := async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", "late") })
-			var exit *ExitError
-			require.ErrorAs(t, arrives(t, late, "the refusal, at once").err, &exit)
-			require.Equal(t, ei.Atom("shutdown"), exit.Reason)
-			if ends == "server ends" {
-				srv.Exit(ei.Atom("done"))
-			}
-			close(release)
-			for i, call := range calls {
-				r := arrives(t, call, "the answer")
-				if ends == "server ends" {
-					require.Error(t, r.err)
-					continue
-				}
-				require.NoError(t, r.err)
-				require.Equal(t, ei.Int(i), r.v)
-			}
-			require.NoError(t, arrives(t, down, "Shutdown").err)
-		})
+// A Server that ends while the node shuts down leaves no caller of what it has received waiting.
+func TestShutdownBesideEndOfBusyServer(t *testing.T) {
+	w := newWorld(t, "memory")
+	a, b := w.started("alice"), w.started("bob")
+	running, release := make(chan struct{}), make(chan struct{})
+	srv := serve(t, b, "srv", Server{Call: func(context.Context, *Call) (any, error) {
+		close(running)
+		<-release
+		return 1, nil
+	}})
+	var calls []<-chan result[ei.Term]
+	for range 5 {
+		calls = append(calls, async(func() (ei.Term, error) { return a.CallName(w.ctx(), "bob@test", "srv", 1) }))
 	}
+	arrives(t, running, "the first request")
+	require.Eventually(t, func() bool { return unreadOf(srv) == 4 }, tooLong, tick)
+	down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
+	awaitDrain(t, b)
+	srv.Exit(ei.Atom("done"))
+	close(release)
+	for _, call := range calls {
+		require.Error(t, arrives(t, call, "the end of a call").err)
+	}
+	require.NoError(t, arrives(t, down, "Shutdown").err)
 }
 
 // The error of a Shutdown, and of a Freeze, that waits in vain names what runs, whatever that is,
@@ -352,14 +253,8 @@ func TestShutdownWhileFunctionsRun(t *testing.T) {
 	for _, goes := range []string{"before", "during", "stays"} {
 		t.Run(goes, func(t *testing.T) {
 			w := newWorld(t, "memory")
-			n := w.started("alice")
-			running := make(chan struct{}, 2)
-			n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
-				running <- struct{}{}
-				<-ctx.Done()
-				return nil, ctx.Err()
-			})
-			p := w.peer(n.Listeners()[0], role("wire@test"))
+			n, p := w.met("alice")
+			running := exposeHang(n)
 			p.request(1, "m", "hang", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}})
 			p.request(2, "erpc", "execute_cast", ei.List{}, ei.Atom("m"), ei.Atom("hang"), ei.List{})
 			arrives(t, running, "a call")
@@ -371,7 +266,7 @@ func TestShutdownWhileFunctionsRun(t *testing.T) {
 				p.Close()
 				arrives(t, c.Done(), "the end of the connection")
 			case "during":
-				context.AfterFunc(n.shutsDown(t), p.Close)
+				go func() { <-n.Stopping(); p.Close() }()
 			default:
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
@@ -386,22 +281,4 @@ func TestShutdownWhileFunctionsRun(t *testing.T) {
 			require.ErrorContains(t, err, "still running: 2 of m:hang")
 		})
 	}
-}
-
-// shutsDown gives a context that ends when the node has begun to drain.
-func (n *Node) shutsDown(t *testing.T) context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	go func() {
-		defer cancel()
-		for range time.Tick(time.Millisecond) {
-			n.procs.runs.mu.Lock()
-			drains := n.procs.runs.drains
-			n.procs.runs.mu.Unlock()
-			if drains || ctx.Err() != nil {
-				return
-			}
-		}
-	}()
-	return ctx
 }

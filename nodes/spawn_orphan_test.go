@@ -17,12 +17,8 @@ func TestSpawnOrphan(t *testing.T) {
 	w := newWorld(t, "memory")
 	a, p := w.met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
-	answer := func(q dist.Control, flags uint64, result ei.Term) {
-		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
-	}
 	request := func(b *Mailbox, o *SpawnOptions) dist.Control {
-		_, err := b.SpawnRequest(w.ctx(), "wire@test", o, "m", "f")
-		require.NoError(t, err)
+		of(b.SpawnRequest(w.ctx(), "wire@test", o, "m", "f")).must(t)
 		q, _ := p.Next()
 		return q
 	}
@@ -38,14 +34,14 @@ func TestSpawnOrphan(t *testing.T) {
 		b := box(t, a)
 		q, other := request(b, &SpawnOptions{Link: true}), request(b, &SpawnOptions{Link: true, Monitor: true})
 		b.Exit(reason)
-		answer(q, dist.SpawnLinked, child)
+		p.spawned(q, dist.SpawnLinked, child)
 		exits(q, reason)
-		answer(other, dist.SpawnLinked|dist.SpawnMonitored, child)
+		p.spawned(other, dist.SpawnLinked|dist.SpawnMonitored, child)
 		exits(other, reason)
 		ctl, _ := p.nextSignal()
 		require.Equal(t, dist.OpDemonitorP, ctl.Op)
 		require.Equal(t, other.Ref, ctl.Ref)
-		answer(q, dist.SpawnLinked, child) // a second time it is nobody's any more
+		p.spawned(q, dist.SpawnLinked, child) // a second time it is nobody's any more
 		exits(q, ei.Atom("noproc"))
 
 		b = box(t, a) // which waits for the answer
@@ -53,13 +49,13 @@ func TestSpawnOrphan(t *testing.T) {
 		q, _ = p.Next()
 		b.Exit(reason)
 		require.ErrorAs(t, arrives(t, called, "the end of the wait").err, new(*ExitError))
-		answer(q, dist.SpawnLinked, child)
+		p.spawned(q, dist.SpawnLinked, child)
 		exits(q, reason)
 	}
 	b := box(t, a)
 	q := request(b, &SpawnOptions{Link: true})
 	b.Exit(ei.Atom("enough"))
-	answer(q, 0, ei.Atom("system_limit"))
+	p.spawned(q, 0, ei.Atom("system_limit"))
 	p.Send(dist.Control{Op: dist.OpRegSend, From: child, ToName: "nobody"}, ei.Atom("behind"))
 	require.Eventually(t, func() bool { return a.Stats().Undeliverable == 1 }, tooLong, tick)
 	require.Empty(t, a.Conn("wire@test").orphans.reasons, "a process that was never made")
@@ -71,7 +67,7 @@ func TestSpawnOrphan(t *testing.T) {
 	p.Close()
 	require.Eventually(t, func() bool { return a.Conn("wire@test") == nil }, tooLong, tick)
 	p = w.peer(a.Listeners()[0], role("wire@test"))
-	answer(q, dist.SpawnLinked, child)
+	p.spawned(q, dist.SpawnLinked, child)
 	exits(q, ei.Atom("noproc"))
 
 	// No request has gone out.
@@ -94,8 +90,7 @@ func TestSpawnOrphanHere(t *testing.T) {
 		return nil, nil
 	})
 	b := box(t, a)
-	ref, err := a.newCallRef()
-	require.NoError(t, err)
+	ref := of(a.newCallRef()).must(t)
 	require.NoError(t, b.awaitSpawn(w.ctx(), ref, a.Name(), nil))
 	require.NoError(t, b.Close())
 	c := calling{n: a, from: b.pid, ref: ref}

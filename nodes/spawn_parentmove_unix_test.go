@@ -32,8 +32,7 @@ func TestParentMoves(t *testing.T) {
 				return err
 			}
 		})
-		s, err := serve(n, parent.Pid())
-		require.NoError(t, err)
+		s := of(serve(n, parent.Pid())).must(t)
 		pid := s.Pid()
 		require.Equal(t, "ok", sysCall(t, box(t, peer), pid, ei.Atom("suspend")))
 		n = upgrade(t, n)
@@ -53,13 +52,11 @@ func TestOrphanMoves(t *testing.T) {
 	w := newWorld(t, "tcp")
 	n, p := w.met("front")
 	b := box(t, n)
-	_, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Link: true}, "m", "f")
-	require.NoError(t, err)
+	of(b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Link: true}, "m", "f")).must(t)
 	q, _ := p.Next()
 	b.Exit(ei.Atom("enough"))
 	n = upgrade(t, n)
-	p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnLinked,
-		Result: exitReason(ei.Pid{Node: "wire@test", ID: 5, Creation: 77})}, nil)
+	p.spawned(q, dist.SpawnLinked, ei.Pid{Node: "wire@test", ID: 5, Creation: 77})
 	ctl, why := p.nextSignal()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)
 	require.Equal(t, ei.Atom("enough"), why)

@@ -29,15 +29,13 @@ func TestMailboxSpawn(t *testing.T) {
 			return nil, &Raise{Class: ClassExit, Reason: args[0]}
 		})
 		b := trapping(t, here)
-		pid, err := b.Spawn(w.ctx(), there.Name(), "m", "wait", ei.Atom("x"))
-		require.NoError(t, err)
+		pid := of(b.Spawn(w.ctx(), there.Name(), "m", "wait", ei.Atom("x"))).must(t)
 		require.Equal(t, there.Name(), string(pid.Node))
 		require.NotNil(t, there.procs.local(pid))
 		require.Empty(t, linksOf(b))
 		require.Empty(t, watchingOf(b))
 
-		linked, err := b.SpawnLink(w.ctx(), there.Name(), "m", "wait", ei.Atom("l"))
-		require.NoError(t, err)
+		linked := of(b.SpawnLink(w.ctx(), there.Name(), "m", "wait", ei.Atom("l"))).must(t)
 		require.Contains(t, linksOf(b), linked)
 		monitored, ref, err := b.SpawnMonitor(w.ctx(), there.Name(), "m", "wait", ei.Atom("m"))
 		require.NoError(t, err)
@@ -63,8 +61,7 @@ func TestMailboxSpawn(t *testing.T) {
 		// A link works the other way, too.
 		release = make(chan struct{})
 		other := box(t, here)
-		_, err = other.SpawnLink(w.ctx(), there.Name(), "m", "wait", ei.Atom("l"))
-		require.NoError(t, err)
+		of(other.SpawnLink(w.ctx(), there.Name(), "m", "wait", ei.Atom("l"))).must(t)
 		arrives(t, began, "the beginning")
 		other.Exit(ei.Atom("enough"))
 		arrives(t, ended, "the end with the parent")
@@ -91,24 +88,28 @@ func TestMailboxSpawnRequest(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
 		exposeAll(there)
 		b := trapping(t, here)
-		ref, err := b.SpawnRequest(w.ctx(), there.Name(), &SpawnOptions{Monitor: true, Link: true}, "m", "exit")
-		require.NoError(t, err)
+		ref := of(b.SpawnRequest(w.ctx(), there.Name(), &SpawnOptions{Monitor: true, Link: true}, "m", "exit")).must(t)
 		m := receive(t, b)
 		require.Equal(t, dist.OpSpawnReply, m.Op)
 		require.Equal(t, ref, m.Ref)
-		pid, err := m.Spawned()
-		require.NoError(t, err)
+		pid := of(m.Spawned()).must(t)
 		ops := map[dist.Op]ei.Pid{}
 		for range 2 {
 			m := receive(t, b)
 			ops[m.Op] = m.From
 		}
 		require.Equal(t, map[dist.Op]ei.Pid{dist.OpExit: pid, dist.OpMonitorPExit: pid}, ops)
-		_, err = b.SpawnRequest(w.ctx(), there.Name(), nil, "m", "exit", make(chan int))
+		_, err := b.SpawnRequest(w.ctx(), there.Name(), nil, "m", "exit", make(chan int))
 		require.Error(t, err)
 		require.Empty(t, watchingOf(b))
 		nothingLeft(t, here, there)
 	})
+}
+
+// spawned answers a request for a process.
+func (p *wire) spawned(q dist.Control, flags uint64, result ei.Term) {
+	p.T.Helper()
+	p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
 }
 
 // What a peer may answer when it is asked for a process, and when.
@@ -117,9 +118,6 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	a, p := w.met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	b := trapping(t, a)
-	answer := func(q dist.Control, flags uint64, result ei.Term) {
-		p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: flags, Result: exitReason(result)}, nil)
-	}
 	spawn := func(ctx context.Context) (<-chan result[ei.Pid], dist.Control) {
 		called := async(func() (ei.Pid, error) { return b.SpawnLink(ctx, "wire@test", "m", "f") })
 		q, _ := p.Next()
@@ -130,7 +128,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	}
 	for _, why := range []ei.Atom{"badopt", "system_limit", "notsup"} {
 		called, q := spawn(w.ctx())
-		answer(q, 0, why)
+		p.spawned(q, 0, why)
 		err := arrives(t, called, "the refusal").err
 		e := new(SpawnError)
 		require.ErrorAs(t, err, &e)
@@ -138,7 +136,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 		require.Equal(t, why == "notsup", errors.Is(err, errors.ErrUnsupported))
 	}
 	called, q := spawn(w.ctx())
-	answer(q, dist.SpawnLinked, ei.Pid{Node: "other@test", ID: 5, Creation: 77})
+	p.spawned(q, dist.SpawnLinked, ei.Pid{Node: "other@test", ID: 5, Creation: 77})
 	require.ErrorIs(t, arrives(t, called, "another node's process").err, errors.ErrUnsupported)
 	require.Empty(t, linksOf(b))
 	// Too late: the process is told.
@@ -146,7 +144,7 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	called, q = spawn(ctx)
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the end of the wait").err, context.Canceled)
-	answer(q, dist.SpawnLinked, child)
+	p.spawned(q, dist.SpawnLinked, child)
 	ctl, why := p.nextSignal()
 	require.Equal(t, dist.OpPayloadExit, ctl.Op)
 	require.Equal(t, child, ctl.To)
@@ -154,14 +152,12 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	require.Empty(t, linksOf(b))
 	// Twice: nobody has asked for the second one.
 	called, q = spawn(w.ctx())
-	answer(q, dist.SpawnLinked, child)
-	r := arrives(t, called, "the process")
-	require.NoError(t, r.err)
-	require.Equal(t, child, r.v)
+	p.spawned(q, dist.SpawnLinked, child)
+	require.Equal(t, child, arrives(t, called, "the process").must(t))
 	require.Contains(t, linksOf(b), child)
 	other := child
 	other.ID++
-	answer(q, dist.SpawnLinked|dist.SpawnMonitored, other)
+	p.spawned(q, dist.SpawnLinked|dist.SpawnMonitored, other)
 	for range 2 {
 		ctl, _ = p.nextSignal()
 		require.Equal(t, other, ctl.To)
@@ -172,12 +168,10 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 
 	// Another node's answer counts for nothing; the end of the connection is one.
 	p2 := w.peer(a.Listeners()[0], role("other@test"))
-	ref, err := b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Monitor: true}, "m", "f")
-	require.NoError(t, err)
+	ref := of(b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Monitor: true}, "m", "f")).must(t)
 	q, _ = p.Next()
 	require.Equal(t, "[monitor]", q.Options.String())
-	p2.Send(dist.Control{Op: dist.OpSpawnReply, Ref: q.Ref, To: q.From, Flags: dist.SpawnMonitored,
-		Result: exitReason(ei.Pid{Node: "other@test", ID: 1, Creation: 77})}, nil)
+	p2.spawned(q, dist.SpawnMonitored, ei.Pid{Node: "other@test", ID: 1, Creation: 77})
 	p2.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Atom("behind"))
 	require.Equal(t, ei.Atom("behind"), term(t, b))
 	b.Demonitor(context.Background(), ref)
@@ -187,11 +181,9 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 	seen := map[dist.Op]error{}
 	for range 2 {
 		m := receive(t, b)
-		if m.Op == dist.OpSpawnReply {
+		if _, seen[m.Op] = m.Spawned(); m.Op == dist.OpSpawnReply {
 			require.Equal(t, ref, m.Ref)
-			_, err = m.Spawned()
 		}
-		seen[m.Op] = err
 	}
 	require.Contains(t, seen, dist.OpExit, "of the linked child")
 	require.ErrorIs(t, seen[dist.OpSpawnReply], ErrNoConnection)
@@ -215,8 +207,7 @@ func TestGroupLeader(t *testing.T) {
 		require.NoError(t, a.ERPCCast(tt.ctx, "wire@test", "m", "f"))
 		q, _ := p.Next()
 		require.Equal(t, tt.want, q.GroupLeader)
-		_, err := b.SpawnRequest(tt.ctx, "wire@test", nil, "m", "f")
-		require.NoError(t, err)
+		of(b.SpawnRequest(tt.ctx, "wire@test", nil, "m", "f")).must(t)
 		q, _ = p.Next()
 		require.Equal(t, tt.want, q.GroupLeader)
 	}
@@ -272,20 +263,17 @@ func TestSpawnBesideRules(t *testing.T) {
 		exposeAll(n)
 		box := trapping(t, a)
 		of(a.ERPC(w.ctx(), n.Name(), "m", "echo", 1)).must(t)
-		pid, err := box.SpawnLink(w.ctx(), n.Name(), "m", "exit")
-		require.NoError(t, err)
+		pid := of(box.SpawnLink(w.ctx(), n.Name(), "m", "exit")).must(t)
 		m, why := reason(t, box, dist.OpExit)
 		require.Equal(t, pid, m.From)
 		require.Equal(t, bad, why)
-		ref, err := box.SpawnRequest(w.ctx(), n.Name(), &SpawnOptions{Link: true}, "m", "exit")
-		require.NoError(t, err)
+		ref := of(box.SpawnRequest(w.ctx(), n.Name(), &SpawnOptions{Link: true}, "m", "exit")).must(t)
 		m = receive(t, box)
 		require.Equal(t, ref, m.Ref)
 	}
 	p := w.peer(a.Listeners()[0], role("wire@test"))
 	box := trapping(t, a)
-	forged, err := a.newCallRef()
-	require.NoError(t, err)
+	forged := of(a.newCallRef()).must(t)
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	p.Send(dist.Control{Op: dist.OpSpawnReply, Ref: forged, To: box.Pid(), Flags: dist.SpawnLinked, Result: exitReason(child)}, nil)
 	ctl, _ := p.nextSignal()

@@ -16,8 +16,7 @@ import (
 // sysCall asks a process as module sys does.
 func sysCall(t *testing.T, b *Mailbox, to ei.Pid, request any) string {
 	t.Helper()
-	ref, err := b.n.NewRef()
-	require.NoError(t, err)
+	ref := of(b.n.NewRef()).must(t)
 	ctx := (&run{}).within(soon(t)) // does not wait for room
 	require.NoError(t, b.Send(ctx, to, ei.T("system", ei.Tuple{b.Pid(), ref}, request)))
 	answer := term(t, b).(ei.Tuple)
@@ -102,13 +101,11 @@ func TestSysMessages(t *testing.T) {
 		is(status("suspended", "[]", "[]"), ei.Atom("get_status"))
 		is(`{ok,#{<<"total">> => 7}}`, ei.Atom("get_state"))
 		is("ok", ei.Atom("resume"))
-		answer := arrives(t, called, "the answer")
-		require.NoError(t, answer.err)
-		require.Contains(t, []ei.Term{ei.Int(13), ei.Int(113)}, answer.v)
+		answer := arrives(t, called, "the answer").must(t)
+		require.Contains(t, []ei.Term{ei.Int(13), ei.Int(113)}, answer)
 		is(`{ok,#{<<"total">> => 113}}`, ei.Atom("get_state"))
 
-		_, err := b.Call(w.ctx(), s.Pid(), ei.T("add", -100)) // a state that is no term
-		require.NoError(t, err)
+		of(b.Call(w.ctx(), s.Pid(), ei.T("add", -100))).must(t) // a state that is no term
 		require.Contains(t, sysCall(t, b, s.Pid(), ei.Atom("get_state")), "{error,{callback_failed,{go,'State'},{error,{go_error,")
 		is("ok", ei.Atom("suspend"))
 		is("ok", ei.T("terminate", ei.Atom("enough")))
@@ -126,8 +123,7 @@ func TestSuspendKeepsMessages(t *testing.T) {
 		Info:  func(_ context.Context, _ *Mailbox, m *Message) { v, _ := m.Term(); got = append(got, v.String()) },
 		State: func() any { return len(got) },
 	}, &MailboxOptions{Priority: true, Limit: 2000})
-	alias, err := s.Alias(context.Background(), AliasPriority)
-	require.NoError(t, err)
+	alias := of(s.Alias(context.Background(), AliasPriority)).must(t)
 	b := box(t, n)
 	ctx := (&run{}).within(w.ctx()) // does not wait for room
 	ask := func(request ei.Atom) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"testing"
 	"time"
@@ -25,8 +24,7 @@ func (p *wire) start(id uint32, function string, options ei.Term, args ...ei.Ter
 	ref := p.request(id, "m", function, options, args...)
 	ctl, _ := p.Next()
 	require.Equal(p.T, dist.OpSpawnReply, ctl.Op)
-	pid, err := ctl.Result.Decode()
-	require.NoError(p.T, err)
+	pid := of(ctl.Result.Decode()).must(p.T)
 	return ref, pid.(ei.Pid)
 }
 
@@ -55,9 +53,8 @@ func conversation(ctx context.Context) error {
 
 func TestSpawnedFunctionConverses(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	n.Expose("m", "converse", FuncOf(conversation))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref, pid := p.start(1, "converse", ei.List{ei.Atom("monitor"), ei.Atom("link")})
 	for i := range 3 { // also what comes before the function has asked for its mailbox
 		p.tell(pid, ei.Tuple{p.Self, ei.Int(i)})
@@ -86,14 +83,13 @@ func TestFunctionKnowsItsCaller(t *testing.T) {
 	}
 	known := make(chan seen, 1)
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	n.Expose("m", "look", FuncOf(func(ctx context.Context) {
 		if self := MailboxOf(ctx); self != MailboxOf(ctx) || !self.runsWith(ctx) {
 			panic("two processes")
 		}
 		known <- seen{MailboxOf(ctx).Pid(), CallerOf(ctx), GroupLeaderOf(ctx)}
 	}))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	leader := p.Self
 	leader.ID++
 	mfa := func(op string, leader ei.Term) ei.Tuple {
@@ -132,11 +128,9 @@ func TestFunctionKnowsItsCaller(t *testing.T) {
 	box := box(t, other)
 	of(n.RPC(w.ctx(), n.Name(), "m", "look")).must(t)
 	require.Equal(t, ei.Atom("user"), arrives(t, known, "a call from here").leader)
-	_, err := n.RPC(WithGroupLeader(w.ctx(), leader), other.Name(), "m", "pass")
-	require.NoError(t, err)
+	of(n.RPC(WithGroupLeader(w.ctx(), leader), other.Name(), "m", "pass")).must(t)
 	require.Equal(t, leader, arrives(t, known, "a call that was passed on").leader)
-	_, err = RPCAs[ei.Term](w.ctx(), box, n.Name(), "m", "look")
-	require.NoError(t, err)
+	of(RPCAs[ei.Term](w.ctx(), box, n.Name(), "m", "look")).must(t)
 	require.Equal(t, box.Pid(), arrives(t, known, "a mailbox's call").caller)
 }
 
@@ -189,7 +183,7 @@ func TestFunctionTrapsExits(t *testing.T) {
 			return err
 		}
 		self.TrapExit(false)
-		heard <- fmt.Sprintf("%v %v %v", m.Op, m.From == CallerOf(ctx), must(m.Reason.Decode()))
+		heard <- fmt.Sprintf("%v %v %v", m.Op, m.From == CallerOf(ctx), m.Reason)
 		<-ctx.Done()
 		<-self.Done() // which comes after it
 		heard <- fmt.Sprint(self.Err())
@@ -204,13 +198,6 @@ func TestFunctionTrapsExits(t *testing.T) {
 	require.Equal(t, "EXIT true bye", arrives(t, heard, "the exit signal"))
 	exit(dist.OpPayloadExit2, "now")
 	require.Contains(t, arrives(t, heard, "the end"), "now")
-}
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
 }
 
 // The process of an rpc:call exists once the function asks for it, and ends with it, whatever the
@@ -265,8 +252,7 @@ func TestCalledFunctionIsAProcess(t *testing.T) {
 	box := box(t, other)
 	require.Eventually(t, func() bool { return n.Whereis("worker") == self }, tooLong, tick)
 	require.NoError(t, box.SendName(w.ctx(), n.Name(), "worker", ei.Tuple{box.Pid(), ei.Int(7)}))
-	m := receive(t, box)
-	require.Equal(t, ei.Tuple{self.Pid(), ei.Int(7)}, must(m.Term()))
+	require.Equal(t, ei.Tuple{self.Pid(), ei.Int(7)}, term(t, box))
 	require.NoError(t, box.SendName(w.ctx(), n.Name(), "worker", ei.Atom("done")))
 	require.ErrorContains(t, (<-done).err, "done")
 	require.Nil(t, n.Whereis("worker"))
@@ -290,10 +276,9 @@ func TestMailboxOfAFunctionThatIsOver(t *testing.T) {
 // A function that cannot know its process keeps no messages.
 func TestBlindFunctionKeepsNoMessages(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	goOn, begun := make(chan struct{}), make(chan struct{}, 1)
 	n.Expose("m", "blind", FuncOf(func() { begun <- struct{}{}; <-goOn }))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	ref, pid := p.start(1, "blind", ei.List{ei.Atom("monitor")})
 	arrives(t, begun, "the function")
 	for range 3 {
@@ -310,10 +295,9 @@ func TestBlindFunctionKeepsNoMessages(t *testing.T) {
 func TestStormOfMessagesForAFunction(t *testing.T) {
 	const limit = 1 << 20
 	w := newWorld(t, "tcp")
-	n := w.started("alice", func(cfg *Config) { cfg.OverflowLimit = limit })
+	n, p := w.met("alice", func(cfg *Config) { cfg.OverflowLimit = limit })
 	n.Expose("m", "sleep", FuncOf(func(ctx context.Context) { <-ctx.Done() }))
 	n.Expose("m", "echo", FuncOf(func(s string) string { return s }))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	const many = 20
 	pids := make([]ei.Pid, many)
 	for i := range pids {
@@ -346,7 +330,7 @@ func TestLimitOfAFunction(t *testing.T) {
 	for name, full := range map[string]Full{"blocks": FullBlock, "exits": FullExit} {
 		t.Run(name, func(t *testing.T) {
 			w, log := newWorld(t, "memory"), new(record)
-			n := w.started("alice", func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+			n, p := w.met("alice", logsTo(log))
 			set, done := make(chan error, 1), make(chan int, 1)
 			n.Expose("m", "narrow", func(ctx context.Context, _ []ei.Term) (any, error) {
 				set <- MailboxOf(ctx).SetLimit(10_000, full)
@@ -354,7 +338,6 @@ func TestLimitOfAFunction(t *testing.T) {
 				done <- unread(MailboxOf(ctx))
 				return nil, nil
 			})
-			p := w.peer(n.Listeners()[0], role("wire@test"))
 			ref, pid := p.start(1, "narrow", ei.List{ei.Atom("monitor")})
 			require.NoError(t, arrives(t, set, "the limit"))
 			fill := ei.Binary(make([]byte, 1<<10))
@@ -386,10 +369,8 @@ func TestLimitOfAFunction(t *testing.T) {
 // A limit that is raised makes room for what overflows, and for who waits.
 func TestLimitRaised(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
-	full := box(t, n, &MailboxOptions{Limit: 1})
-	require.NoError(t, n.Register(t.Context(), "full", full))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	n, p := w.met("alice")
+	full := registered(t, n, "full", &MailboxOptions{Limit: 1})
 	for i := range 3 {
 		p.Say("full", ei.Int(i))
 	}
@@ -411,9 +392,8 @@ func TestManySpawnedFunctions(t *testing.T) {
 	need.Long(t, 30*time.Second)
 	const many = 10_000
 	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 * many })
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 4 * many })
 	n.Expose("m", "converse", FuncOf(conversation))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	before := runtime.NumGoroutine()
 	pids := make([]ei.Pid, many)
 	for i := range pids {
@@ -477,8 +457,7 @@ func TestFunctionKeepsArguments(t *testing.T) {
 		want := bytes.Repeat([]byte{byte(i / 2)}, 200)
 		k := <-kept
 		require.Equal(t, want, k.bin)
-		v, err := k.raw.Decode()
-		require.NoError(t, err)
+		v := of(k.raw.Decode()).must(t)
 		require.Equal(t, ei.Binary(want), v)
 		require.Equal(t, ei.Binary(want), k.term)
 		require.Equal(t, []ei.Term{ei.Binary(want), ei.Binary(want), ei.Binary(want)}, <-terms)

@@ -17,42 +17,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
-// Config.MaxCalls holds back the calls of a single peer, which gets half of the places, but no
-// messages of other connections.
-func TestMaxCalls(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 4 })
-	running, release := make(chan ei.Term, 10), make(chan struct{})
-	n.Expose("m", "wait", func(ctx context.Context, args []ei.Term) (any, error) {
-		running <- args[0]
-		select {
-		case <-release:
-		case <-ctx.Done():
-		}
-		return args[0], nil
-	})
-	p := w.peer(n.Listeners()[0], role("wire@test"))
-	no := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}
-	refs := []ei.Ref{}
-	for i := range 4 {
-		refs = append(refs, p.request(uint32(i), "m", "wait", no, ei.Int(i)))
-	}
-	require.ElementsMatch(t, []ei.Term{ei.Int(0), ei.Int(1)}, []ei.Term{arrives(t, running, "a call"), arrives(t, running, "a call")})
-	other, here := box(t, w.started("bob")), box(t, n)
-	require.NoError(t, other.Send(w.ctx(), here.Pid(), "hello"))
-	require.Equal(t, ei.Binary("hello"), term(t, here))
-	require.Empty(t, running)
-	close(release)
-	seen := map[ei.Ref]bool{}
-	for range refs {
-		ctl, why := p.Next()
-		require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
-		require.Equal(t, ei.Atom("normal"), why)
-		seen[ctl.Ref] = true
-	}
-	require.Len(t, seen, 4)
-}
-
 // Peers whose calls hang, however they are made, do not keep other peers' calls from running; and
 // all calls together have no more places than there are.
 func TestMaxCallsOfOnePeer(t *testing.T) {
@@ -60,12 +24,7 @@ func TestMaxCallsOfOnePeer(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			w := newWorld(t, "memory")
 			n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
-			running := make(chan struct{}, 100)
-			n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
-				running <- struct{}{}
-				<-ctx.Done()
-				return nil, nil
-			})
+			running := exposeHang(n)
 			n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return 7, nil })
 			for i, share := range []int{8, 4, 2, 1} {
 				p := w.peer(n.Listeners()[0], role(fmt.Sprintf("wire%d@test", i)))
@@ -84,8 +43,7 @@ func TestMaxCallsOfOnePeer(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), tooLong)
 			defer cancel()
 			for range 20 {
-				got, err := bob.RPC(ctx, "alice@test", "m", "f")
-				require.NoError(t, err)
+				got := of(bob.RPC(ctx, "alice@test", "m", "f")).must(t)
 				require.Equal(t, ei.Int(7), got)
 			}
 			require.Empty(t, running)
@@ -100,13 +58,7 @@ func TestMaxCallsOfOnePeer(t *testing.T) {
 func TestMaxCallsAfterReconnect(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 16 })
-	running, here := make(chan struct{}, 100), box(t, n)
-	require.NoError(t, n.Register(t.Context(), "here", here))
-	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
-		running <- struct{}{}
-		<-ctx.Done()
-		return nil, nil
-	})
+	running, here := exposeHang(n), registered(t, n, "here")
 	for i := range 3 {
 		p := w.peer(n.Listeners()[0], role("wire@test"))
 		for j := range 20 {
@@ -128,13 +80,11 @@ func TestMaxCallsAfterReconnect(t *testing.T) {
 // are, and processes that nobody monitors.
 func TestMaxCallsOfLostConnection(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
 	running, release, made := make(chan struct{}), make(chan struct{}), make(chan ei.Term, 10)
 	n.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { close(running); <-release; return 1, nil })
 	n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { made <- args[0]; return args[0], nil })
-	here := box(t, n)
-	require.NoError(t, n.Register(t.Context(), "here", here))
-	p := w.peer(n.Listeners()[0], role("wire@test"))
+	here := registered(t, n, "here")
 	monitored := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")}
 	alone := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
 	p.request(1, "m", "hang", monitored)
@@ -168,11 +118,10 @@ func TestMaxCallsOfLostConnection(t *testing.T) {
 func TestMaxCallsLogs(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		log := new(record)
-		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.Logger = 1, slog.New(slog.NewTextHandler(log, nil)) })
+		n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls, cfg.Logger = 1, slog.New(slog.NewTextHandler(log, nil)) })
 		release := make(chan struct{})
 		defer close(release)
 		n.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) { <-release; return 1, nil })
-		p := w.peer(n.Listeners()[0], role("wire@test"))
 		quiet := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}
 		p.request(1, "m", "hang", quiet)
 		p.request(2, "m", "hang", quiet)
@@ -193,7 +142,7 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			const calls = 4
 			w := newWorld(t, "memory")
-			n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+			n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
 			running, ended := make(chan ei.Term, calls), make(chan ei.Term, calls)
 			n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) {
 				running <- args[0]
@@ -203,7 +152,6 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 				}
 				return nil, err
 			})
-			p := w.peer(n.Listeners()[0], role("wire@test"))
 			for i := range calls {
 				call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{ei.Int(i)}, ei.Atom("user")}
 				ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{uint32(i)}}
@@ -241,9 +189,8 @@ func TestMaxCallsThatCallBack(t *testing.T) {
 // at once.
 func TestMaxCallsRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
-		n := w.started("alice", func(cfg *Config) { cfg.MaxCalls, cfg.OverflowLimit = 1, 1<<20 })
+		n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls, cfg.OverflowLimit = 1, 1<<20 })
 		n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) { return ConnOf(ctx).RPC(ctx, "m", "f") })
-		p := w.peer(n.Listeners()[0], role("wire@test"))
 		large := ei.Binary(make([]byte, 1<<20))
 		call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("back"), ei.List{large}, ei.Atom("user")}
 		ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9}}
@@ -273,8 +220,7 @@ func TestMaxCallsRefuses(t *testing.T) {
 		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Zero(t, ctl.Flags)
-		result, err := ctl.Result.Decode()
-		require.NoError(t, err)
+		result := of(ctl.Result.Decode()).must(t)
 		require.Equal(t, ei.Atom("system_limit"), result)
 		require.Zero(t, time.Since(begin), "at once")
 		require.EqualValues(t, 5, n.Stats().CallsRefused)
@@ -296,9 +242,7 @@ func TestMaxCallsHere(t *testing.T) {
 	first := async(func() (ei.Term, error) { return n.RPC(w.ctx(), "alice@test", "m", "wait") })
 	arrives(t, running, "the call")
 	inTime(t, "RPC", func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-		defer cancel()
-		_, err := n.RPC(ctx, "alice@test", "m", "wait")
+		_, err := n.RPC(brief(t), "alice@test", "m", "wait")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 	close(release)
@@ -310,18 +254,16 @@ func TestMaxCallsHere(t *testing.T) {
 // A process that an exit signal ends holds no place, whatever its function does.
 func TestMaxCallsOfKilledProcess(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
 	stop := make(chan struct{})
 	defer close(stop)
 	n.Expose("m", "deaf", func(context.Context, []ei.Term) (any, error) { <-stop; return 1, nil })
 	n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return 7, nil })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	for i := range 3 {
 		p.request(uint32(i), "m", "deaf", ei.List{})
 		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
-		pid, err := ctl.Result.Decode()
-		require.NoError(t, err)
+		pid := of(ctl.Result.Decode()).must(t)
 		p.Send(dist.Control{Op: dist.OpExit2, From: p.Self, To: pid.(ei.Pid), Reason: exitReason(ei.Atom("kill"))}, nil)
 	}
 	ref := p.request(5, "m", "f", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}, ei.Atom("monitor")})
@@ -333,8 +275,7 @@ func TestMaxCallsOfKilledProcess(t *testing.T) {
 func TestMaxCallsThatReceive(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
-	here := box(t, n)
-	require.NoError(t, n.Register(t.Context(), "here", here))
+	here := registered(t, n, "here")
 	n.Expose("m", "receive", func(ctx context.Context, _ []ei.Term) (any, error) {
 		m, err := here.Receive(ctx)
 		if err != nil {
@@ -359,20 +300,15 @@ func TestMaxCallsThatReceive(t *testing.T) {
 // A call that is read as its connection ends is one whose caller is gone.
 func TestCallsReadAfterTheEnd(t *testing.T) {
 	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n, p := w.met("alice")
 	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return nil, nil })
-	p := w.peer(n.Listeners()[0], role("wire@test"))
 	c := w.conn(n, "wire@test")
 	require.NoError(t, c.Close())
-	raw := func(v ei.Term) ei.Raw {
-		b := encode(t, v)
-		return b
-	}
 	n.route(c, &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "rex"}, conn: c,
-		Payload: raw(ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})})
+		Payload: encode(t, ei.Tuple{p.Self, ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{}, ei.Atom("user")}})})
 	n.route(c, &Message{Control: dist.Control{Op: dist.OpSpawnRequest, Ref: monitorRef(p, 1), From: p.Self, GroupLeader: p.Self,
-		Module: "erpc", Function: "execute_call", Arity: 4, Options: raw(ei.List{ei.Atom("monitor")})}, conn: c,
-		Payload: raw(ei.List{ei.Atom("res"), ei.Atom("m"), ei.Atom("hang"), ei.List{}})})
+		Module: "erpc", Function: "execute_call", Arity: 4, Options: encode(t, ei.List{ei.Atom("monitor")})}, conn: c,
+		Payload: encode(t, ei.List{ei.Atom("res"), ei.Atom("m"), ei.Atom("hang"), ei.List{}})})
 	require.Eventually(t, func() bool { return n.Stats().Calls == 0 && n.life.Work.None() }, tooLong, tick)
 	require.Zero(t, n.requests.Held())
 }
@@ -381,12 +317,7 @@ func TestCallsReadAfterTheEnd(t *testing.T) {
 func TestMaxCallsOfCallersThatGiveUp(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
-	running := make(chan struct{}, 1)
-	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
-		running <- struct{}{}
-		<-ctx.Done()
-		return 1, nil
-	})
+	running := exposeHang(n)
 	bob := w.started("bob")
 	go func() { _, _ = bob.RPC(w.ctx(), n.Name(), "m", "hang") }()
 	arrives(t, running, "the call")

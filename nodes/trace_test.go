@@ -16,8 +16,7 @@ func TestTraceTokens(t *testing.T) {
 	pid := ei.Pid{Node: "a@host", ID: 1, Creation: 4}
 	impossible := ei.Pid{Node: "a@host", ID: 1 << 31, Creation: 4}
 	token := func(elements ...ei.Term) ei.Raw {
-		b := encode(t, ei.Tuple(elements))
-		return b
+		return encode(t, ei.Tuple(elements))
 	}
 	good := ei.List{ei.Tuple{ei.Binary("traceparent"), ei.Binary("x")}}
 	for _, tt := range []struct {

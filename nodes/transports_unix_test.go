@@ -74,12 +74,10 @@ func TestUpgradeTransportOfNoConfig(t *testing.T) {
 		cfg.Transport, cfg.Resolver = first, Static{"other@test": {Addr: other.Listeners()[0].Addr(), Transport: renamedTCP()}}
 	})
 	connect(t, n, "other@test")
-	_, err := n.ListenOn(w.ctx(), transport.TCP(), w.addr(""))
-	require.NoError(t, err)
+	of(n.ListenOn(w.ctx(), transport.TCP(), w.addr(""))).must(t)
 	n = upgrade(t, n)
 	require.Equal(t, first, n.Conn("other@test").tr)
-	_, err = n.ListenOn(w.ctx(), renamedTCP(), w.addr(""))
-	require.NoError(t, err)
+	of(n.ListenOn(w.ctx(), renamedTCP(), w.addr(""))).must(t)
 	f, err := n.Freeze(w.ctx())
 	if err == nil {
 		f.Thaw()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -102,22 +101,17 @@ func TestCallAsFailures(t *testing.T) {
 				require.ErrorAs(t, err, new(*RPCError))
 			}
 		}
-		v, err := RPCAs[string](w.ctx(), here, there.Name(), "m", "raise", "throw", "thrown")
-		require.NoError(t, err)
+		v := of(RPCAs[string](w.ctx(), here, there.Name(), "m", "raise", "throw", "thrown")).must(t)
 		require.Equal(t, "thrown", v, "as with rpc:call")
 
 		b := box(t, here)
-		who, err := CallNameAs[ei.Pid](w.ctx(), b, there.Name(), "srv", ei.Atom("who"))
-		require.NoError(t, err)
+		who := of(CallNameAs[ei.Pid](w.ctx(), b, there.Name(), "srv", ei.Atom("who"))).must(t)
 		require.Equal(t, b.Pid(), who)
-		who, err = CallAs[ei.Pid](w.ctx(), b, srv.Pid(), ei.Atom("who"))
-		require.NoError(t, err)
+		who = of(CallAs[ei.Pid](w.ctx(), b, srv.Pid(), ei.Atom("who"))).must(t)
 		require.Equal(t, b.Pid(), who)
 
-		_, err = CallNameAs[int](w.ctx(), here, there.Name(), "srv", ei.Atom("exit"))
-		var end *ExitError
-		require.ErrorAs(t, err, &end)
-		require.Equal(t, ei.Atom("crash"), end.Reason)
+		_, err := CallNameAs[int](w.ctx(), here, there.Name(), "srv", ei.Atom("exit"))
+		require.Equal(t, ei.Atom("crash"), exitOf(t, err))
 		arrives(t, srv.Done(), "the end")
 		_, err = CallNameAs[int](w.ctx(), here, there.Name(), "srv", 1)
 		require.ErrorIs(t, err, ErrNoProc)
@@ -160,9 +154,7 @@ func TestMessages(t *testing.T) {
 	var log record
 	w := newWorld(t, "memory")
 	here := w.started("alice")
-	there := w.started("bob", func(cfg *Config) {
-		cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	})
+	there := w.started("bob", logsTo(&log))
 	b := trapping(t, there)
 	require.NoError(t, there.Register(t.Context(), "items", b))
 	from := box(t, here)
@@ -214,17 +206,17 @@ func TestMessages(t *testing.T) {
 func TestLoopsEnd(t *testing.T) {
 	for how, c := range map[string]struct {
 		end   func(b *Mailbox, cancel func())
-		wrong any
+		wrong ei.Atom
 	}{
-		"context":  {func(_ *Mailbox, cancel func()) { cancel() }, nil},
-		"close":    {func(b *Mailbox, _ func()) { b.Close() }, nil},
-		"node":     {func(b *Mailbox, _ func()) { b.n.Close() }, nil},
-		"shutdown": {func(b *Mailbox, _ func()) { _ = b.n.Shutdown(context.Background()) }, nil},
-		"moved":    {func(b *Mailbox, _ func()) { b.moveOut() }, nil},
-		"killed":   {func(b *Mailbox, _ func()) { b.Exit(ei.Atom("killed")) }, ei.Atom("killed")},
-		"stopped":  {func(b *Mailbox, _ func()) { b.Exit(ei.Atom("shutdown")) }, ei.Atom("shutdown")},
+		"context":  {func(_ *Mailbox, cancel func()) { cancel() }, ""},
+		"close":    {func(b *Mailbox, _ func()) { b.Close() }, ""},
+		"node":     {func(b *Mailbox, _ func()) { b.n.Close() }, ""},
+		"shutdown": {func(b *Mailbox, _ func()) { _ = b.n.Shutdown(context.Background()) }, ""},
+		"moved":    {func(b *Mailbox, _ func()) { b.moveOut() }, ""},
+		"killed":   {func(b *Mailbox, _ func()) { b.Exit(ei.Atom("killed")) }, "killed"},
+		"stopped":  {func(b *Mailbox, _ func()) { b.Exit(ei.Atom("shutdown")) }, "shutdown"},
 	} {
-		for _, kind := range []string{"Messages", "All"} {
+		for kind, loop := range loops {
 			t.Run(kind+" "+how, func(t *testing.T) {
 				w := newWorld(t, "memory")
 				b := box(t, w.started("alice"))
@@ -232,32 +224,15 @@ func TestLoopsEnd(t *testing.T) {
 				defer cancel()
 				require.NoError(t, b.Send(ctx, b.Pid(), 1))
 				took := make(chan struct{})
-				over := async(func() (reason any, _ error) {
-					var exit *ExitError
-					note := func(err error) {
-						switch {
-						case err == nil:
-							close(took)
-						case errors.As(err, &exit):
-							reason = exit.Reason
-						default:
-							reason = err
-						}
-					}
-					if kind == "All" {
-						for _, err := range b.All(ctx) {
-							note(err)
-						}
-					} else {
-						for _, err := range Messages[int](ctx, b) {
-							note(err)
-						}
-					}
-					return reason, nil
-				})
+				over := async(func() (int, error) { return 0, loop(ctx, b, func(int) { close(took) }) })
 				arrives(t, took, "the message")
 				c.end(b, cancel)
-				require.Equal(t, c.wrong, arrives(t, over, "the end of the loop").v)
+				err := arrives(t, over, "the end of the loop").err
+				if c.wrong == "" {
+					require.NoError(t, err)
+				} else {
+					require.Equal(t, c.wrong, exitOf(t, err))
+				}
 			})
 		}
 	}
@@ -274,17 +249,12 @@ func TestLoopsEnd(t *testing.T) {
 // A mailbox calls functions in its own name, and as long as it lives.
 func TestMailboxCallsFunctions(t *testing.T) {
 	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		hangs := make(chan struct{}, 2)
+		hangs := exposeHang(there)
 		there.Expose("m", "who", func(ctx context.Context, args []ei.Term) (any, error) {
 			return ei.T("caller", CallerOf(ctx), args[0]), nil
 		})
 		why := &Raise{Class: ClassError, Reason: ei.Atom("why")}
 		there.Expose("m", "raise", func(context.Context, []ei.Term) (any, error) { return nil, why })
-		there.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
-			hangs <- struct{}{}
-			<-ctx.Done()
-			return nil, ctx.Err()
-		})
 		type call func(ctx context.Context, node, mod, fun string, args ...any) (ei.Term, error)
 		b := box(t, here)
 		for name, calls := range map[string]call{"rpc": b.RPC, "erpc": b.ERPC} {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,31 +47,17 @@ func mixed(t *testing.T, n *Node) (goroutines *sync.Map, late *atomic.Int64) {
 		}))
 	}
 	expose("echo", func(_ context.Context, arg int) (int, error) { return arg, nil })
-	expose("deep", func(_ context.Context, arg int) (int, error) { return arg + grown(200) - 200, nil })
 	expose("block", func(ctx context.Context, _ int) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
 	expose("panic", func(_ context.Context, arg int) (int, error) { panic(fmt.Sprint("panic ", arg)) })
 	expose("goexit", func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil })
 	expose("back", func(ctx context.Context, arg int) (int, error) {
 		return ERPCAs[int](ctx, n, ConnOf(ctx).Name(), "m", "double", arg)
 	})
-	expose("label", func(ctx context.Context, arg int) (int, error) {
-		pprof.SetGoroutineLabels(pprof.WithLabels(ctx, pprof.Labels("function", "m:label")))
-		return arg, nil
-	})
 	expose("receive", func(ctx context.Context, _ int) (int, error) {
 		_, err := MailboxOf(ctx).Receive(ctx)
 		return 0, err
 	})
 	return goroutines, late
-}
-
-// grown uses a good part of a stack.
-func grown(depth int) int {
-	var frame [32]int
-	if frame[depth%32] = depth; depth == 0 {
-		return 0
-	}
-	return grown(depth-1) + 1 + frame[(depth+1)%32]
 }
 
 func TestFunctionsOnKeptGoroutines(t *testing.T) {
@@ -104,7 +89,7 @@ func TestFunctionsOnKeptGoroutines(t *testing.T) {
 			}
 			return nil
 		}
-		switch what := rand.IntN(9); what {
+		switch rand.IntN(9) {
 		case 0:
 			_, err := call(ctx, "panic", arg)
 			return raised(err, ei.Tuple{ei.Atom("go_panic"), ei.Binary(fmt.Sprint("panic ", arg))})
@@ -142,7 +127,7 @@ func TestFunctionsOnKeptGoroutines(t *testing.T) {
 			got, err := call(ctx, "back", arg)
 			return is(got, err, 2*arg)
 		default:
-			got, err := call(ctx, []string{"echo", "deep", "label"}[what%3], arg)
+			got, err := call(ctx, "echo", arg)
 			return is(got, err, arg)
 		}
 		return nil
@@ -163,17 +148,9 @@ func TestFunctionsOnKeptGoroutines(t *testing.T) {
 	ran := 0
 	goroutines.Range(func(any, any) bool { ran++; return true })
 	require.Less(t, ran, callers*times/2, "most have run on a goroutine of another one")
-	require.Eventually(t, func() bool { return !strings.Contains(labels(t), "m:label") }, tooLong, tick)
 	require.NoError(t, n.Close())
 	require.True(t, n.goroutines.None(), "Close has ended those that were idle")
 	require.Zero(t, late.Load())
-}
-
-// labels are those of all goroutines.
-func labels(t *testing.T) string {
-	var b bytes.Buffer
-	require.NoError(t, pprof.Lookup("goroutine").WriteTo(&b, 1))
-	return b.String()
 }
 
 // Functions that block delay nothing else of the same peer: neither calls, with whose results
@@ -186,8 +163,7 @@ func TestBlockedFunctionsDelayNothing(t *testing.T) {
 		n.Expose("m", "block", FuncOf(func() { time.Sleep(time.Hour) }))
 		serve(t, n, "s", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 		ctx := context.Background()
-		_, err := RPCAs[int](ctx, bob, "alice@test", "m", "echo", 0) // the connection is up
-		require.NoError(t, err)
+		of(RPCAs[int](ctx, bob, "alice@test", "m", "echo", 0)).must(t) // the connection is up
 		var blocked sync.WaitGroup
 		for i := range 20 {
 			blocked.Go(func() {
@@ -195,8 +171,7 @@ func TestBlockedFunctionsDelayNothing(t *testing.T) {
 				if i%2 == 0 {
 					call = bob.ERPC
 				}
-				_, err := call(ctx, "alice@test", "m", "block")
-				require.NoError(t, err)
+				of(call(ctx, "alice@test", "m", "block")).must(t)
 			})
 		}
 		synctest.Wait()
@@ -206,14 +181,11 @@ func TestBlockedFunctionsDelayNothing(t *testing.T) {
 		for i := range 20 {
 			all.Go(func() {
 				for range 10 {
-					got, err := RPCAs[int](ctx, bob, "alice@test", "m", "echo", i)
-					require.NoError(t, err)
+					got := of(RPCAs[int](ctx, bob, "alice@test", "m", "echo", i)).must(t)
 					require.Equal(t, i, got)
-					got, err = ERPCAs[int](ctx, bob, "alice@test", "m", "echo", i)
-					require.NoError(t, err)
+					got = of(ERPCAs[int](ctx, bob, "alice@test", "m", "echo", i)).must(t)
 					require.Equal(t, i, got)
-					got, err = CallNameAs[int](ctx, bob, "alice@test", "s", i)
-					require.NoError(t, err)
+					got = of(CallNameAs[int](ctx, bob, "alice@test", "s", i)).must(t)
 					require.Equal(t, i, got)
 				}
 			})

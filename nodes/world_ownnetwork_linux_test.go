@@ -48,11 +48,9 @@ func loopback(t *testing.T, up bool) {
 // configure makes a request of netdevice(7) about an interface, which fill completes.
 func configure(t *testing.T, name string, request uint, fill func(fd int, r *unix.Ifreq) error) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	require.NoError(t, err)
+	fd := of(unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)).must(t)
 	defer unix.Close(fd)
-	r, err := unix.NewIfreq(name)
-	require.NoError(t, err)
+	r := of(unix.NewIfreq(name)).must(t)
 	require.NoError(t, fill(fd, r))
 	require.NoError(t, unix.IoctlIfreq(fd, request, r))
 }

@@ -2,7 +2,10 @@ package nodes
 
 import (
 	"context"
+	"log/slog"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/transport"
@@ -19,6 +22,14 @@ func box(t testing.TB, n *Node, o ...*MailboxOptions) *Mailbox {
 func trapping(t testing.TB, n *Node) *Mailbox {
 	t.Helper()
 	return box(t, n, &MailboxOptions{TrapExit: true})
+}
+
+// registered makes a mailbox that is registered.
+func registered(t testing.TB, n *Node, name string, o ...*MailboxOptions) *Mailbox {
+	t.Helper()
+	b := box(t, n, o...)
+	require.NoError(t, n.Register(soon(t), name, b))
+	return b
 }
 
 func serve(t testing.TB, n *Node, name string, s Server, o ...*MailboxOptions) *Mailbox {
@@ -76,6 +87,30 @@ func encode(t testing.TB, term ei.Term) ei.Raw {
 func decode(t testing.TB, raw ei.Raw) ei.Term {
 	t.Helper()
 	return of(raw.Decode()).must(t)
+}
+
+// exitOf is the reason with which a process has ended, by the error that says so.
+func exitOf(t testing.TB, err error) ei.Term {
+	t.Helper()
+	var e *ExitError
+	require.ErrorAs(t, err, &e)
+	return e.Reason
+}
+
+// exposeHang exposes m:hang, which runs until its context ends. Each call of it is in the channel.
+func exposeHang(n *Node) (running chan struct{}) {
+	running = make(chan struct{}, 100)
+	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) {
+		running <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	return running
+}
+
+// logsTo has a node write its log to r.
+func logsTo(r *record) func(*Config) {
+	return func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(r, nil)) }
 }
 
 // freeze freezes a node or a connection.

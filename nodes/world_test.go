@@ -81,8 +81,7 @@ func (w *world) node(alive string, edit ...func(*Config)) *Node {
 	for _, f := range edit {
 		f(&cfg)
 	}
-	n, err := New(cfg)
-	require.NoError(w.t, err)
+	n := of(New(cfg)).must(w.t)
 	n.freezeTime = tooLong // as a rule a freeze is to succeed, also on the slowest machine
 	w.t.Cleanup(func() { inTime(w.t, "Close of "+cfg.Name, func() { n.Close() }) })
 	return n
@@ -111,6 +110,13 @@ func (w *world) ctx() context.Context { return soon(w.t) }
 // soon is a context for what must succeed: long enough for the slowest machine.
 func soon(t testing.TB) context.Context { return expect.Context(t) }
 
+// brief is a context for what must not succeed.
+func brief(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(soon(t), 10*tick)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // conn is a node's connection with a peer, once it is there.
 func (w *world) conn(n *Node, peer string) (c *Conn) {
 	w.t.Helper()
@@ -119,13 +125,9 @@ func (w *world) conn(n *Node, peer string) (c *Conn) {
 }
 
 // startedAs makes and starts a node that is in no world.
-func startedAs(t *testing.T, cfg Config, edit ...func(*Config)) *Node {
+func startedAs(t *testing.T, cfg Config) *Node {
 	t.Helper()
-	for _, f := range edit {
-		f(&cfg)
-	}
-	n, err := New(cfg)
-	require.NoError(t, err)
+	n := of(New(cfg)).must(t)
 	t.Cleanup(func() { n.Close() })
 	require.NoError(t, n.Start(soon(t)))
 	return n
@@ -142,12 +144,8 @@ func (w *world) pair(edit ...func(*Config)) (ca, cb *Conn) {
 // join connects a to b, which accepts on l.
 func (w *world) join(a, b *Node, l *Listener) (ca, cb *Conn) {
 	w.t.Helper()
-	accepted := make(chan result[*Conn], 1)
-	go func() { accepted <- of(l.Accept(w.ctx())) }()
-	ca = connect(w.t, a, b.Name())
-	r := <-accepted
-	require.NoError(w.t, r.err)
-	return ca, r.v
+	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
+	return connect(w.t, a, b.Name()), (<-accepted).must(w.t)
 }
 
 // A result is what a call on another goroutine returned.

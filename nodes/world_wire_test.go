@@ -41,8 +41,7 @@ const withoutFragments = dist.FlagsDefault &^ dist.FlagFragments
 // wire connects to a node that listens, with no byte said yet.
 func (w *world) wire(l *Listener) *wire {
 	w.t.Helper()
-	s, err := w.tr.Connect(w.ctx(), l.Addr())
-	require.NoError(w.t, err)
+	s := of(w.tr.Connect(w.ctx(), l.Addr())).must(w.t)
 	w.t.Cleanup(func() { s.Close() })
 	return newWire(w.t, s)
 }
@@ -59,10 +58,7 @@ func (w *world) peer(l *Listener, self protocol.Self) *wire {
 func (w *world) joined(l *Listener, self protocol.Self) (*wire, *Conn) {
 	w.t.Helper()
 	accepted := async(func() (*Conn, error) { return l.Accept(w.ctx()) })
-	p := w.peer(l, self)
-	r := <-accepted
-	require.NoError(w.t, r.err)
-	return p, r.v
+	return w.peer(l, self), (<-accepted).must(w.t)
 }
 
 // met is a started node that wire@test has connected to.
@@ -88,8 +84,7 @@ type ambush struct {
 
 func (w *world) ambush(name string) *ambush {
 	w.t.Helper()
-	l, err := w.tr.Listen(w.addr(name), 0)
-	require.NoError(w.t, err)
+	l := of(w.tr.Listen(w.addr(name), 0)).must(w.t)
 	w.t.Cleanup(func() { l.Close() })
 	w.book.set(name, l.Addr())
 	return &ambush{w, name, l}
@@ -110,7 +105,5 @@ func (a *ambush) meet(n *Node) (*wire, *Conn) {
 	connected := async(func() (*Conn, error) { return n.Connect(a.w.ctx(), a.name) })
 	p := a.accept()
 	require.NoError(a.w.t, p.Respond(role(a.name), protocol.StatusOK))
-	r := <-connected
-	require.NoError(a.w.t, r.err)
-	return p, r.v
+	return p, (<-connected).must(a.w.t)
 }
