@@ -3,8 +3,6 @@ package workers
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -12,8 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
-	carrier "github.com/cnode-go/cnode/internal/test/packets"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 
 	"github.com/cnode-go/cnode/transport"
@@ -22,48 +18,23 @@ import (
 // A world is a cluster in one process: nodes that find each other in a table.
 type world struct {
 	t    testing.TB
-	kind string
-	tr   transport.Transport
-	dir  string
 	book *book
 }
 
-func newWorld(t testing.TB, kind string) *world {
-	w := &world{t: t, kind: kind, book: &book{at: nodes.Static{}}}
-	switch kind {
-	case "tcp":
-		w.tr = transport.TCP()
-	case "unix":
-		w.tr, w.dir = transport.Unix(), sockdir.New(t)
-	case "memory":
-		w.tr = carrier.Patient(transport.NewMemory())
-	case "packets": // a carrier that keeps them
-		w.tr = carrier.Patient(carrier.Over(carrier.Patient(transport.NewMemory()), 0))
-	}
-	return w
-}
+func newWorld(t testing.TB) *world { return &world{t, &book{at: nodes.Static{}}} }
 
-// addr is where a node listens: a free port, or a place that bears its name.
-func (w *world) addr(name string) transport.Addr {
-	switch w.kind {
-	case "tcp":
-		return transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
-	case "unix":
-		return transport.UnixAddr(filepath.Join(w.dir, name))
+func mustParse(s string) transport.Addr {
+	addr, err := transport.ParseAddr(s)
+	if err != nil {
+		panic(err)
 	}
-	return transport.MemoryAddr(name)
+	return addr
 }
 
 // node makes a node alive@test, which ends with the test.
 func (w *world) node(alive string, edit ...func(*nodes.Config)) *nodes.Node {
 	w.t.Helper()
-	cfg := nodes.Config{Cookie: "secret", Transport: w.tr, Resolver: w.book}
-	if alive == "" {
-		cfg.Host = "test"
-	} else {
-		cfg.Name = alive + "@test"
-		cfg.Listen = w.addr(cfg.Name)
-	}
+	cfg := nodes.Config{Name: alive + "@test", Cookie: "secret", Resolver: w.book, Listen: mustParse("127.0.0.1:0")}
 	for _, f := range edit {
 		f(&cfg)
 	}
