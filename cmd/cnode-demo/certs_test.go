@@ -8,9 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
 func TestCerts(t *testing.T) {
@@ -46,20 +43,4 @@ func TestCerts(t *testing.T) {
 	require.Contains(t, errOut, "cacertfile")
 	logged := strings.Count(s.terminate(syscall.SIGTERM), "level=")
 	require.Equal(t, 2, logged, "the two that were refused")
-}
-
-// What erl takes as it is.
-func TestErlangTakesCerts(t *testing.T) {
-	dir := filepath.Join(sockdir.New(t), "tls")
-	require.Equal(t, exitOK, execute(t, nil, "certs", dir).code)
-	conf := filepath.Join(dir, "ssl_dist.conf")
-	tls := []string{"--transport", "tls", "--tls-optfile", conf}
-	withErlang(t, otp.Options{TLSOptFile: conf}, func(t *testing.T, w *home, n *otp.Node) {
-		s := w.serve("serve", append([]string{"--name", "served@127.0.0.1"}, tls...)...)
-		require.Equal(t, "pong", n.Do(t, "net_adm:ping('"+s.name+"')"))
-		require.Equal(t, "{ok,1}", n.Do(t, "gen_server:call({peer,'"+s.name+"'}, 1, infinity)"))
-		require.Equal(t, "pong\n", w.succeed(append([]string{"ping", n.Name()}, tls...)...))
-		require.Equal(t, "[1,2,3]\n", w.succeed(append([]string{"call", n.Name(), "lists", "seq", "[1,3]"}, tls...)...))
-		require.Empty(t, s.terminate(syscall.SIGTERM))
-	})
 }

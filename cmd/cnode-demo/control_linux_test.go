@@ -7,33 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/cmd/cnode-demo/internal/move"
-
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
-
-// A control socket that somebody has removed, with all above it, comes back by itself, in a process
-// that has taken over, too: systemd-logind removes XDG_RUNTIME_DIR after a user's last session.
-func TestControlComesBack(t *testing.T) {
-	w := newHome(t, 0)
-	run := filepath.Join(sockdir.New(t), "run")
-	require.NoError(t, os.Mkdir(run, 0o700))
-	w.env = append(w.env, "XDG_RUNTIME_DIR="+run)
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
-	pid := s.cmd.Process.Pid
-	for range 2 {
-		require.NoError(t, os.RemoveAll(run))
-		_, errOut := w.fail("upgrade", s.name)
-		require.Contains(t, errOut, move.ErrNoServe.Error())
-		require.NoError(t, os.Mkdir(run, 0o700))
-		path := filepath.Join(run, "cnode", s.name, "control")
-		require.Eventually(t, func() bool { return exists(path) }, waitLimit, time.Millisecond)
-		pid = s.upgrade(pid)
-	}
-	s.exits()
-}
 
 // A control socket that could not be made at the start is made later.
 func TestControlComesLater(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -61,25 +60,8 @@ func TestServeHTTP(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, processes)
 
-	over, probed := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(probed)
-		for {
-			status, body := get("/ready")
-			if !assert.Equal(t, http.StatusOK, status, body) {
-				return
-			}
-			select {
-			case <-over:
-				return
-			default:
-			}
-		}
-	}()
 	pid := s.upgrade(old)
 	s.exits()
-	close(over)
-	<-probed
 	require.Equal(t, pid, servedBy(t, c))
 	shows(pid)
 	memory, err := n.RPC(t.Context(), s.name, "erlang", "memory", ei.Atom("total"))

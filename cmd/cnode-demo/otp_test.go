@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/internal/test/otp"
-	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/stretchr/testify/require"
 )
 
@@ -73,9 +72,8 @@ func TestCommandsMeetShortNames(t *testing.T) {
 	})
 }
 
-// Erlang's own port mapper and ours list the same nodes in the same words, and Erlang's nodes find
-// each other through ours.
-func TestNamesAndEpmdMeetErlang(t *testing.T) {
+// The nodes of Erlang's own port mapper are listed in its own words.
+func TestNamesMeetErlang(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		list := func(w *home) string {
 			cmd := exec.Command(r.Command("epmd"), "-names")
@@ -89,25 +87,5 @@ func TestNamesAndEpmdMeetErlang(t *testing.T) {
 		theirs.serve("serve")
 		require.Equal(t, 3, strings.Count(list(theirs), "\n"))
 		require.Equal(t, list(theirs), theirs.succeed("names"))
-
-		mapper := newHome(t, vacant.Free(t))
-		mapper.serve("epmd")
-		ours := newHome(t, mapper.port)
-		a, b := r.Start(t, otp.Options{EpmdPort: ours.port}), r.Start(t, otp.Options{EpmdPort: ours.port})
-		require.Equal(t, "pong", a.Do(t, "net_adm:ping('"+b.Name()+"')"))
-		require.Equal(t, 3, strings.Count(list(ours), "\n"))
-		require.Equal(t, list(ours), ours.succeed("names"))
-		require.Contains(t, list(ours), "name "+a.Alive()+" at port ")
-	})
-}
-
-// The port mapper inside serve serves Erlang's nodes.
-func TestServeEmbeddedMeetsErlang(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
-		w := newHome(t, vacant.Free(t))
-		s := w.serve("serve", "--epmd", "embedded")
-		n := r.Start(t, otp.Options{EpmdPort: w.port})
-		require.Equal(t, "pong", n.Do(t, "net_adm:ping('"+s.name+"')"))
-		require.Equal(t, "pong\n", w.succeed("ping", n.Name()))
 	})
 }

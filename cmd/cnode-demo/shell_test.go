@@ -45,17 +45,3 @@ func TestErrorsAsJSON(t *testing.T) {
 	require.Empty(t, r.out)
 	require.Equal(t, exitUsage, r.code)
 }
-
-// What a node lacks, and what helps.
-func TestNextStep(t *testing.T) {
-	w := newHome(t, 0)
-	s := w.serve("serve", "--name", "served@127.0.0.1")
-	for args, want := range map[string]string{
-		"top " + s.name + " --once":              "a Go node that has nodes/observer: observer.Serve in the program",
-		"call " + s.name + " Enum sum [[1]]":     "Enum is what Elixir calls a module: add --syntax elixir, or say Elixir.Enum.",
-		"call " + s.name + " Elixir.Enum sum []": "There is no such function",
-	} {
-		_, errOut := w.fail(words(args)...)
-		require.Contains(t, errOut, want, args)
-	}
-}

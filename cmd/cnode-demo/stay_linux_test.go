@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/cnode-go/cnode/internal/test/need"
 )
 
 // Whoever has started stay sees one process, while the node goes on in one after the other, and
@@ -46,17 +44,4 @@ func (w *home) pidOf(name string) int64 {
 	pid, err := strconv.ParseInt(words(w.succeed("call", name, "cnode", "pid"))[0], 10, 64)
 	require.NoError(w.t, err)
 	return pid
-}
-
-// In a container a serve that stay has started is handed over, unlike one that is process 1.
-func TestStayAsProcessOne(t *testing.T) {
-	need.Root(t, "a namespace of processes is root's to make")
-	contained := []string{need.Program(t, "unshare"), "--pid", "--fork", "--kill-child", "--mount-proc"}
-	w := newHome(t, 0)
-	s := w.successive(nil, append(contained, program, "stay", "--", program, "serve", "--name", "one@127.0.0.1")...)
-	_, c := dialed(t, w, s.name)
-	first := servedBy(t, c)
-	require.Contains(t, w.succeed("upgrade", s.name), "upgraded one@127.0.0.1 "+strconv.Itoa(first)+" ")
-	require.Equal(t, s.name, s.ready())
-	require.NotEqual(t, first, servedBy(t, c))
 }

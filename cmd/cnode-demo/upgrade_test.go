@@ -20,11 +20,9 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/need"
-	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/upgrade"
-	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/cnode-go/cnode/transport/handoff/service"
 	"github.com/stretchr/testify/require"
@@ -208,53 +206,43 @@ func TestUpgradeTooFewFiles(t *testing.T) {
 	}
 }
 
+// The node goes on in one process after the other, and so does each worker: the connection stays,
+// as does what the peer has counted. The last one cleans up.
 func TestUpgrade(t *testing.T) {
-	w := newHome(t, 0)
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1")
-	n, c := dialed(t, w, s.name)
-	names := w.succeed("names")
-	box, err := n.NewMailbox(nil)
-	require.NoError(t, err)
-	old := s.cmd.Process.Pid
-	require.Equal(t, old, servedBy(t, c))
-	for range 3 {
-		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
-		// the answer means that the messages before it were counted
-		require.Equal(t, old, servedBy(t, c))
-		pid := s.upgrade(old)
-		require.NotEqual(t, old, pid)
-		require.Equal(t, pid, servedBy(t, c))
-		require.NoError(t, c.Err())
-		old = pid
+	for _, workers := range []string{"0", "2"} {
+		t.Run("workers "+workers, func(t *testing.T) {
+			w := newHome(t, 0)
+			s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", workers)
+			n, c := dialed(t, w, s.name)
+			names := w.succeed("names")
+			client := &client{t, nil, s.name}
+			var err error
+			client.box, err = n.NewMailbox(nil)
+			require.NoError(t, err)
+			owner, serves := s.cmd.Process.Pid, servedBy(t, c)
+			require.Equal(t, workers == "0", serves == owner)
+			for range 3 {
+				client.send(ei.Atom("sink"), client.me(), ei.Atom("false"), ei.Binary("x"))
+				// the answer means that the messages before it were counted
+				require.Equal(t, serves, servedBy(t, c))
+				owner = s.upgrade(owner)
+				now := servedBy(t, c)
+				require.NotEqual(t, serves, now)
+				require.Equal(t, workers == "0", now == owner)
+				require.NoError(t, c.Err())
+				serves = now
+			}
+			s.exits()
+			client.send(ei.Atom("sink"), client.me(), ei.Atom("true"), ei.Binary("x"))
+			require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(4)}, client.receive())
+			require.Equal(t, names, w.succeed("names"))
+			require.Equal(t, "pong\n", w.succeed("ping", s.name))
+			require.NoError(t, syscall.Kill(owner, syscall.SIGTERM))
+			dir := filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name)
+			require.Eventually(t, func() bool { _, err := os.Lstat(dir); return err != nil }, waitLimit, waitLimit/6000)
+			require.NotContains(t, w.succeed("names"), "name up ")
+		})
 	}
-	s.exits()
-	require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("true"), ei.Binary("x")}))
-	m, err := box.Receive(t.Context())
-	require.NoError(t, err)
-	got, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(4)}, got)
-	require.Equal(t, names, w.succeed("names"))
-	require.Equal(t, "pong\n", w.succeed("ping", s.name))
-	require.NoError(t, syscall.Kill(old, syscall.SIGTERM))
-	require.Eventually(t, func() bool { return !strings.Contains(w.run("names").out, "name up ") }, waitLimit, waitLimit/600)
-	require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
-}
-
-// With the port mapper inside, all nodes stay registered there.
-func TestUpgradeEmbedded(t *testing.T) {
-	w := newHome(t, vacant.Free(t))
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--epmd", "embedded")
-	_, c := dialed(t, w, s.name)
-	names := w.succeed("names")
-	require.Contains(t, names, "name client at port ")
-	old := s.cmd.Process.Pid
-	for range 2 {
-		old = s.upgrade(old)
-		require.Equal(t, names, w.succeed("names"))
-		require.Equal(t, old, servedBy(t, c))
-	}
-	s.exits()
 }
 
 // Over UNIX sockets, with workers, too.
@@ -275,34 +263,6 @@ func TestUpgradeUnix(t *testing.T) {
 		}
 		s.exits()
 	}
-}
-
-// Over TLS: the keys move along.
-func TestUpgradeTLS(t *testing.T) {
-	w := newHome(t, 0)
-	dir := filepath.Join(w.home, "tls")
-	w.succeed("certs", dir)
-	conf := filepath.Join(dir, "ssl_dist.conf")
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--transport", "tls", "--tls-optfile", conf)
-	tr, err := tlstransport.FromOptFile(conf, nil)
-	require.NoError(t, err)
-	config := w.config("client")
-	config.Transport = tr
-	n, err := nodes.New(config)
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	c, err := n.Connect(t.Context(), s.name)
-	require.NoError(t, err)
-	old := s.cmd.Process.Pid
-	require.Equal(t, old, servedBy(t, c))
-	for range 2 {
-		old = s.upgrade(old)
-		require.Equal(t, old, servedBy(t, c))
-		_, errOut := w.fail("upgrade", s.name, "--binary", "/nowhere/cnode-demo")
-		require.Contains(t, errOut, fmt.Sprintf("(process %d) serves on", old), "not the one that the control socket is from")
-		require.Equal(t, strconv.Itoa(old)+"\n", w.succeed("call", s.name, "cnode", "pid", "--transport", "tls", "--tls-optfile", conf))
-	}
-	s.exits()
 }
 
 // Whatever is wrong with the new process, the old one serves on.

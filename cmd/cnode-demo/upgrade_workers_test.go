@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/nodes/upgrade"
 	"github.com/stretchr/testify/require"
@@ -64,52 +61,6 @@ func TestWorkersRefuseWhatCannotMove(t *testing.T) {
 	require.Contains(t, said, "TLS 1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA; only AES-GCM")
 }
 
-// A serve with workers goes on in new processes: first the front, then each worker. Connections
-// stay, as does what the peer has counted.
-func TestUpgradeWorkers(t *testing.T) {
-	w := newHome(t, 0)
-	s := w.successive(nil, program, "serve", "--name", "up@127.0.0.1", "--workers", "2")
-	front := s.cmd.Process.Pid
-	endsWithTest(t, front) // its workers end by themselves
-	n, c := dialed(t, w, s.name)
-	names := w.succeed("names")
-	box, err := n.NewMailbox(nil)
-	require.NoError(t, err)
-	worker := servedBy(t, c)
-	require.NotEqual(t, front, worker)
-	for range 3 {
-		require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("false"), ei.Binary("x")}))
-		// the answer means that the messages before it were counted
-		require.Equal(t, worker, servedBy(t, c))
-		old := children(t, front)
-		front = s.upgrade(front)
-		now := servedBy(t, c)
-		require.NotEqual(t, worker, now)
-		require.Contains(t, children(t, front), now)
-		require.Len(t, children(t, front), 2)
-		for _, pid := range append(old, worker) {
-			require.Eventually(t, func() bool { return party.Ended(pid) }, waitLimit, waitLimit/6000)
-		}
-		require.NoError(t, c.Err())
-		worker = now
-	}
-	s.exits()
-	require.NoError(t, box.SendName(t.Context(), s.name, "peer", ei.Tuple{ei.Atom("sink"), box.Pid(), ei.Atom("true"), ei.Binary("x")}))
-	m, err := box.Receive(t.Context())
-	require.NoError(t, err)
-	got, err := m.Term()
-	require.NoError(t, err)
-	require.Equal(t, ei.Tuple{ei.Atom("count"), ei.Int(4)}, got)
-	require.Equal(t, names, w.succeed("names"))
-	require.Equal(t, "pong\n", w.succeed("ping", s.name))
-	left := children(t, front)
-	require.NoError(t, syscall.Kill(front, syscall.SIGTERM))
-	for _, pid := range append(left, front) {
-		require.Eventually(t, func() bool { return party.Ended(pid) }, waitLimit, waitLimit/6000)
-	}
-	require.NoDirExists(t, filepath.Join(w.home, "cnode-"+strconv.Itoa(os.Getuid()), s.name))
-}
-
 // A new process that fails leaves the old ones as they are: first one for the front, then one for a
 // worker.
 func TestUpgradeWorkersFails(t *testing.T) {
@@ -129,9 +80,6 @@ func TestUpgradeWorkersFails(t *testing.T) {
 	}
 	script := func(text string) string { return newProgram(t, text) }
 	for _, tt := range []struct{ name, binary, want string }{
-		{"is not there", "/nowhere/cnode-demo", "no such file"},
-		{"ends", script("exit 3"), "exit status 3"},
-		{"says nothing", script("exec sleep 1000"), "hello"},
 		{"has fewer workers", script(`exec "` + program + `" serve --name up@127.0.0.1 --workers 1`), "want 2 or more"},
 		{"has none", script(`exec "` + program + `" serve --name up@127.0.0.1`), "cnode-upgrade-front-2"},
 	} {
@@ -163,50 +111,6 @@ func TestUpgradeWorkersFails(t *testing.T) {
 	front = s.upgrade(front)
 	require.NotEqual(t, worker, servedBy(t, c))
 	require.NoError(t, c.Err())
-}
-
-// A worker whose new process dies after it has taken the worker over, while another one is still to
-// move, is named.
-func TestUpgradeWorkersInVain(t *testing.T) {
-	t.Parallel() // it waits
-	w := newHome(t, 0)
-	s := w.serve("serve", "--name", "up@127.0.0.1", "--workers", "2", "--log-level", "info")
-	front := mustPid(t, words(w.succeed("upgrade", s.name))[3])
-	endsWithTest(t, front)
-	moved := func(slot, times int) (line []string) { // the slot's move, once there are as many
-		t.Helper()
-		is := regexp.MustCompile(fmt.Sprintf(`msg="worker upgraded" .*slot=%d from=(\d+) to=(\d+)`, slot))
-		require.Eventually(t, func() bool {
-			all := is.FindAllStringSubmatch(s.errors(), -1)
-			if len(all) == times {
-				line = all[times-1]
-			}
-			return line != nil
-		}, waitLimit, time.Millisecond)
-		return line
-	}
-	other := mustPid(t, moved(1, 1)[2])
-	require.NoError(t, syscall.Kill(other, syscall.SIGSTOP)) // it is awaited meanwhile
-	t.Cleanup(func() { _ = syscall.Kill(other, syscall.SIGCONT) })
-	upgraded := make(chan result, 1)
-	go func() { upgraded <- w.run("upgrade", s.name) }()
-	first := moved(0, 2)
-	to := mustPid(t, first[2])
-	require.NoError(t, syscall.Kill(to, syscall.SIGKILL))
-	require.NoError(t, syscall.Kill(other, syscall.SIGCONT))
-	r := <-upgraded
-	require.Len(t, words(r.out), 4, r.err)
-	endsWithTest(t, mustPid(t, words(r.out)[3]))
-	require.Equal(t, exitFailed, r.code, r.err)
-	require.Contains(t, r.err, "not all of its workers")
-	require.Contains(t, r.err, fmt.Sprintf("worker 0 (process %s): its new process (%d) had it, and has ended", first[1], to))
-}
-
-func mustPid(t *testing.T, text string) int {
-	t.Helper()
-	pid, err := strconv.Atoi(text)
-	require.NoError(t, err)
-	return pid
 }
 
 // When the first process of a shell's job ends while another one is stopped, the system tells all

@@ -230,57 +230,52 @@ func TestPortMapperThatHangsUp(t *testing.T) {
 }
 
 func TestClientRefusesLies(t *testing.T) {
-	resolve := func(ctx context.Context, c *Client) error { _, err := c.Resolve(ctx, "", "abc"); return err }
-	register := func(ctx context.Context, c *Client) error {
-		_, err := c.Register(ctx, Registration{Name: "abc", Port: 1})
-		return err
+	asks := map[string]func(context.Context, *Client) error{}
+	for _, c := range calls {
+		asks[c.op] = c.call
 	}
-	names := func(ctx context.Context, c *Client) error { _, _, err := c.Names(ctx, ""); return err }
-	dump := func(ctx context.Context, c *Client) error { _, err := c.Dump(ctx); return err }
-	kill := func(ctx context.Context, c *Client) error { return c.Kill(ctx) }
-	stop := func(ctx context.Context, c *Client) error { return c.Stop(ctx, "abc") }
 	answer := func(name string, low, high uint16) string {
 		return string(appendPortAnswer(nil, &NodeInfo{Name: name, Port: 1, Low: low, High: high}))
 	}
 	for _, tt := range []struct {
-		name    string
-		call    func(context.Context, *Client) error
+		name    string // begins with the request's
 		answer  string
 		want    error
 		message string
 	}{
-		{"resolve: another tag", resolve, "HTTP/1.1 400 Bad Request", ErrProtocol, "tag 72 instead of PORT2_RESP"},
-		{"resolve: cut off", resolve, answer("abc", 5, 6)[:14], ErrNoAnswer, "after 14 bytes"},
-		{"resolve: too long", resolve, answer("abc", 5, 6) + "x", ErrProtocol, "1 bytes after its end"},
-		{"resolve: unknown and too long", resolve, "w\x01\x00", ErrProtocol, "1 bytes after its end"},
-		{"resolve: a flood", resolve, answer("abc", 5, 6) + strings.Repeat("x", 5000), ErrProtocol, "bytes after its end"},
-		{"resolve: a name too long", resolve, "w\x00\x00\x01M\x00\x00\x06\x00\x05\xff\xff", ErrProtocol, "65535 bytes of name"},
-		{"resolve: another node", resolve, answer("abd", 5, 6), ErrProtocol, `it is about "abd"`},
-		{"resolve: a longer name", resolve, answer("abcd", 5, 6), ErrProtocol, `it is about "abcd"`},
-		{"resolve: port 0", resolve, "w\x00\x00\x00M\x00\x00\x06\x00\x05\x00\x03abc\x00\x00", ErrProtocol, "port 0"},
-		{"resolve: versions too high", resolve, answer("abc", 7, 8), ErrVersion, "the node speaks 7 to 8, this one 5 to 6"},
-		{"resolve: versions too low", resolve, answer("abc", 1, 4), ErrVersion, "the node speaks 1 to 4"},
-		{"resolve: unknown", resolve, "w\x01", ErrNotRegistered, "not registered"},
-		{"register: another tag", register, "w\x00", ErrProtocol, "PORT2_RESP instead of ALIVE2_X_RESP"},
-		{"register: cut off", register, "v\x00\x00\x00\x00", ErrNoAnswer, "after 5 bytes"},
-		{"register: too long", register, "v\x00\x00\x00\x00\x07\x07", ErrProtocol, "1 bytes after its end"},
-		{"register: 16 bits and too long", register, "y\x00\x00\x01\x00\x00", ErrProtocol, "2 bytes after its end"},
-		{"register: creation 0", register, "v\x00\x00\x00\x00\x00", ErrProtocol, "creation 0"},
-		{"register: refused", register, "v\x01\x00\x00\x00\x63", ErrNameTaken, "result 1"},
-		{"register: refused in 16 bits", register, "y\x02\x00\x63", ErrNameTaken, "result 2"},
-		{"names: cut off", names, "\x00\x00\x11\x11name a at p", ErrProtocol, "cut off"},
-		{"names: no listing", names, "no", ErrProtocol, "2 bytes"},
-		{"names: a flood", names, "\x00\x00\x11\x11" + strings.Repeat("name a at port 1\n", maxListing/16), ErrProtocol, "more than"},
-		{"dump: cut off", dump, "\x00\x00\x11\x11active name", ErrProtocol, "cut off"},
-		{"kill: another word", kill, "HI", ErrProtocol, `"HI"`},
-		{"kill: cut off", kill, "O", ErrNoAnswer, "after 1 bytes"},
-		{"kill: refused", kill, "NO", ErrNotAllowed, "names are registered"},
-		{"stop: another word", stop, "SURPASS", ErrProtocol, `"SURPASS"`},
-		{"stop: cut off", stop, "STOP", ErrNoAnswer, "after 4 bytes"},
-		{"stop: unknown", stop, "NOEXISTSTOPPED", ErrNotRegistered, "not registered"},
+		{"resolve: another tag", "HTTP/1.1 400 Bad Request", ErrProtocol, "tag 72 instead of PORT2_RESP"},
+		{"resolve: cut off", answer("abc", 5, 6)[:14], ErrNoAnswer, "after 14 bytes"},
+		{"resolve: too long", answer("abc", 5, 6) + "x", ErrProtocol, "1 bytes after its end"},
+		{"resolve: unknown and too long", "w\x01\x00", ErrProtocol, "1 bytes after its end"},
+		{"resolve: a flood", answer("abc", 5, 6) + strings.Repeat("x", 5000), ErrProtocol, "bytes after its end"},
+		{"resolve: a name too long", "w\x00\x00\x01M\x00\x00\x06\x00\x05\xff\xff", ErrProtocol, "65535 bytes of name"},
+		{"resolve: another node", answer("abd", 5, 6), ErrProtocol, `it is about "abd"`},
+		{"resolve: a longer name", answer("abcd", 5, 6), ErrProtocol, `it is about "abcd"`},
+		{"resolve: port 0", "w\x00\x00\x00M\x00\x00\x06\x00\x05\x00\x03abc\x00\x00", ErrProtocol, "port 0"},
+		{"resolve: versions too high", answer("abc", 7, 8), ErrVersion, "the node speaks 7 to 8, this one 5 to 6"},
+		{"resolve: versions too low", answer("abc", 1, 4), ErrVersion, "the node speaks 1 to 4"},
+		{"resolve: unknown", "w\x01", ErrNotRegistered, "not registered"},
+		{"register: another tag", "w\x00", ErrProtocol, "PORT2_RESP instead of ALIVE2_X_RESP"},
+		{"register: cut off", "v\x00\x00\x00\x00", ErrNoAnswer, "after 5 bytes"},
+		{"register: too long", "v\x00\x00\x00\x00\x07\x07", ErrProtocol, "1 bytes after its end"},
+		{"register: 16 bits and too long", "y\x00\x00\x01\x00\x00", ErrProtocol, "2 bytes after its end"},
+		{"register: creation 0", "v\x00\x00\x00\x00\x00", ErrProtocol, "creation 0"},
+		{"register: refused", "v\x01\x00\x00\x00\x63", ErrNameTaken, "result 1"},
+		{"register: refused in 16 bits", "y\x02\x00\x63", ErrNameTaken, "result 2"},
+		{"names: cut off", "\x00\x00\x11\x11name a at p", ErrProtocol, "cut off"},
+		{"names: no listing", "no", ErrProtocol, "2 bytes"},
+		{"names: a flood", "\x00\x00\x11\x11" + strings.Repeat("name a at port 1\n", maxListing/16), ErrProtocol, "more than"},
+		{"dump: cut off", "\x00\x00\x11\x11active name", ErrProtocol, "cut off"},
+		{"kill: another word", "HI", ErrProtocol, `"HI"`},
+		{"kill: cut off", "O", ErrNoAnswer, "after 1 bytes"},
+		{"kill: refused", "NO", ErrNotAllowed, "names are registered"},
+		{"stop: another word", "SURPASS", ErrProtocol, `"SURPASS"`},
+		{"stop: cut off", "STOP", ErrNoAnswer, "after 4 bytes"},
+		{"stop: unknown", "NOEXISTSTOPPED", ErrNotRegistered, "not registered"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := tt.call(t.Context(), &Client{Addr: fakeMapper(t, answering(tt.answer))})
+			op, _, _ := strings.Cut(tt.name, ":")
+			err := asks[op](t.Context(), &Client{Addr: fakeMapper(t, answering(tt.answer))})
 			require.ErrorIs(t, err, tt.want)
 			require.ErrorContains(t, err, tt.message)
 		})

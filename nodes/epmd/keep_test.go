@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/cnode-go/cnode/internal/test/port"
 )
 
 // restartable is a port mapper that can go away and come back, each time without memory. It works
@@ -287,12 +285,6 @@ func TestKeepCloseWaitsForThePortMapper(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestKeepFailsAtOnceWithoutAPortMapper(t *testing.T) {
-	k, err := (&Client{Addr: port.Vacant(t)}).Keep(t.Context(), Registration{Name: "abc", Port: 7}, nil)
-	require.ErrorIs(t, err, ErrNoPortMapper)
-	require.Nil(t, k)
 }
 
 // Absent may start a port mapper, and then need not wait for the next attempt.

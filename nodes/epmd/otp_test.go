@@ -1,9 +1,7 @@
 package epmd
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -254,85 +252,4 @@ func TestRealEpmdCommandsOnServer(t *testing.T) {
 			require.Contains(t, ours[1].stdout, "name b at port 1235\nname åäö at port 1234\n")
 		})
 	}
-}
-
-// erl runs code in an Erlang node that uses the port mapper at port, and gives its output line by
-// line. The node is killed at the test's end.
-func erl(t *testing.T, port, name, code string) (line func() string) {
-	t.Helper()
-	args := []string{"-noinput", "-start_epmd", "false", "-eval", code}
-	if name != "" {
-		args = append(args, "-sname", name)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	cmd := exec.CommandContext(ctx, need.Program(t, "erl"), args...)
-	cmd.Env = otpEnv(t, port)
-	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		cancel()
-		cmd.Wait() // it was killed, or halted by itself
-	})
-	lines := bufio.NewScanner(out)
-	return func() string {
-		t.Helper()
-		if !lines.Scan() {
-			cmd.Wait() // stderr is complete after it
-			t.Fatalf("erl ended: %s", stderr.String())
-		}
-		return lines.Text()
-	}
-}
-
-func TestErlangNodesMeetThroughServer(t *testing.T) {
-	need.Program(t, "erl")
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	serve(t, &Server{}, l)
-	addr := net.JoinHostPort("127.0.0.1", portOf(t, l.Addr().String()))
-	c := &Client{Addr: addr}
-
-	one := erl(t, portOf(t, addr), "one@localhost", `io:format("~p~n", [erlang:system_info(creation)]), receive after infinity -> ok end.`)
-	creation := one()
-	info := resolve(t, c, "one")
-	require.Equal(t, TypeNormal, info.Type)
-	version, ok := info.Version()
-	require.True(t, ok)
-	require.Equal(t, 6, version)
-
-	two := erl(t, portOf(t, addr), "two@localhost", `
-		{ok, Names} = erl_epmd:names({127, 0, 0, 1}),
-		io:format("~p~n", [Names]),
-		io:format("~p~n", [net_adm:ping(one@localhost)]),
-		io:format("~p~n", [rpc:call(one@localhost, erlang, system_info, [creation])]),
-		io:format("~p~n", [net_adm:ping(three@localhost)]),
-		receive after infinity -> ok end.`)
-	got := two()
-	_, names, err := c.Names(t.Context(), "")
-	require.NoError(t, err)
-	require.Len(t, names, 2)
-	require.Equal(t, fmt.Sprintf(`[{"one",%d},{"two",%d}]`, names[1].Port, names[0].Port), got, "erl_epmd turns the list around")
-	require.Equal(t, "pong", two())
-	require.Equal(t, creation, two())
-	require.Equal(t, "pang", two())
-
-	third := erl(t, portOf(t, addr), "", `
-		io:format("~p~n", [net_kernel:start([one, shortnames])]), halt().`)
-	require.NotContains(t, third(), "{ok,", "the name is taken")
-}
-
-func TestErlangFindsWhatClientRegistered(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	serve(t, &Server{}, l)
-	c := &Client{Addr: l.Addr().String()}
-	r := register(t, c, Registration{Name: "gonode", Port: 4242})
-	defer r.Close()
-	answer := erl(t, portOf(t, c.Addr), "", `
-		io:format("~p ~p~n", [erl_epmd:port_please("gonode", {127,0,0,1}), erl_epmd:port_please("other", {127,0,0,1})]), halt().`)
-	require.Equal(t, "{port,4242,6} noport", answer())
 }

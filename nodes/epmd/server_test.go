@@ -141,30 +141,6 @@ func TestServerFreesTheNameBeforeItCloses(t *testing.T) {
 	}
 }
 
-func TestServerClosesWithoutAnAnswer(t *testing.T) {
-	addr := startServer(t, &Server{})
-	for _, tt := range []struct {
-		name string
-		raw  []byte
-	}{
-		{"length 0", []byte{0, 0}},
-		{"length 3058", append([]byte{3058 >> 8, 3058 & 255}, bytes.Repeat([]byte{'n'}, 3058)...)},
-		{"bytes after the request", append(framed("n"), 'x')},
-		{"unknown tag", framed("q")},
-		{"ALIVE2_REQ too short", framed(string(alive2("", "")))},
-		{"ALIVE2_REQ with NUL in the name", framed(string(alive2("a\x00b", "")))},
-		{"PORT2_REQ without a name", framed("z")},
-		{"PORT2_REQ of 255 characters", framed("z" + strings.Repeat("x", 255))},
-		{"STOP_REQ", framed("sabc")},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			require.Empty(t, ask(t, addr, tt.raw))
-		})
-	}
-	require.Equal(t, "w\x01", ask(t, addr, framed("zabc")), "the server still works")
-	require.Len(t, ask(t, addr, framed("n"+strings.Repeat("x", 3056))), 4, "a request of 3057 bytes is the largest")
-}
-
 // keptOpen sends a request and gives its answer of n bytes and whether the connection is still open
 // then.
 func keptOpen(t *testing.T, addr string, body string, n int) (answer string, conn net.Conn) {
@@ -180,34 +156,6 @@ func keptOpen(t *testing.T, addr string, body string, n int) (answer string, con
 	var ne net.Error
 	require.True(t, errors.As(err, &ne) && ne.Timeout(), "connection ended: %v", err)
 	return string(b), conn
-}
-
-func TestServerKeepsRefusedRegistrationsOpen(t *testing.T) {
-	addr := startServer(t, &Server{})
-	first, _ := keptOpen(t, addr, string(alive2("abc", "")), 6)
-	require.Equal(t, "v\x00", first[:2])
-	for _, tt := range []struct{ name, body, want string }{
-		{"taken", string(alive2("abc", "")), "v\x01\x00\x00\x00c"},
-		{"taken, 16 bits", "x\x00\x07M\x00\x00\x05\x00\x05\x00\x03abc\x00\x00", "y\x01\x00c"},
-		{"too long", string(alive2(strings.Repeat("x", 256), "")), "v\x01\x00\x00\x00c"},
-		{"not UTF-8", string(alive2("\xff", "")), "v\x01\x00\x00\x00c"},
-		{"too much extra data", string(alive2("a", strings.Repeat("x", 1021))), "v\x01\x00\x00\x00c"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			answer, _ := keptOpen(t, addr, tt.body, len(tt.want))
-			require.Equal(t, tt.want, answer)
-		})
-	}
-}
-
-func TestServerEndsARegistrationThatTalks(t *testing.T) {
-	addr := startServer(t, &Server{})
-	_, conn := keptOpen(t, addr, string(alive2("abc", "")), 6)
-	require.NoError(t, conn.SetReadDeadline(time.Time{}))
-	write(t, conn, []byte("x"))
-	require.Equal(t, "w\x01", ask(t, addr, framed("zabc")))
-	_, err := conn.Read(make([]byte, 1))
-	require.Error(t, err, "the connection is closed too")
 }
 
 func TestServerRelaxed(t *testing.T) {

@@ -3,33 +3,11 @@ package epmd
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
-
-func TestCreationCountsPerName(t *testing.T) {
-	var tab table
-	a := tab.register(NodeInfo{Name: "a", High: 6}, 5, nil, 1000)
-	require.Equal(t, uint32(1001), a.creation())
-	b := tab.register(NodeInfo{Name: "b", High: 6}, 6, nil, 2000)
-	require.Equal(t, uint32(2001), b.creation())
-	require.True(t, tab.release(a))
-	require.False(t, tab.release(a))
-	a = tab.register(NodeInfo{Name: "a", High: 6}, 5, nil, 9000)
-	require.Equal(t, uint32(1002), a.creation(), "an unused name goes on where it was, whatever the time")
-}
-
-func TestCreationOfShortNodes(t *testing.T) {
-	var tab table
-	for range 12 {
-		e := tab.register(NodeInfo{Name: "a", High: 5}, 5, nil, 1000)
-		require.Equal(t, e.counter%3+1, e.creation())
-		tab.release(e)
-	}
-}
 
 func TestCreationNeverBelowFour(t *testing.T) {
 	var tab table
@@ -39,27 +17,6 @@ func TestCreationNeverBelowFour(t *testing.T) {
 	require.Equal(t, uint32(4), e.creation(), "the counter wraps")
 	tab.release(e)
 	require.Equal(t, uint32(5), tab.register(NodeInfo{Name: "b", High: 6}, 5, nil, 0).creation())
-}
-
-func TestNameLimits(t *testing.T) {
-	for _, tt := range []struct {
-		what        string
-		name, extra string
-		ok          bool
-	}{
-		{"255 characters", strings.Repeat("x", 255), "", true},
-		{"256 characters", strings.Repeat("x", 256), "", false},
-		{"255 characters of 4 bytes", strings.Repeat("😀", 255), "", true},
-		{"256 characters of 4 bytes", strings.Repeat("😀", 256), "", false},
-		{"not UTF-8", "a\xc3", "", false},
-		{"nothing", "", "", true},
-		{"1020 bytes of extra data", "a", strings.Repeat("\xff", 1020), true},
-		{"1021 bytes of extra data", "a", strings.Repeat("x", 1021), false},
-	} {
-		var tab table
-		e := tab.register(NodeInfo{Name: tt.name, Extra: []byte(tt.extra)}, 5, nil, 1000)
-		require.Equal(t, tt.ok, e != nil, tt.what)
-	}
 }
 
 func TestUnusedNamesAreBounded(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -42,14 +41,10 @@ func TestTwoNodes(t *testing.T) {
 func TestLateStart(t *testing.T) {
 	w := newWorld(t)
 	a := w.member(t, "a@test", nil)
-	n, err := nodes.New(nodes.Config{
-		Name: "b@test", Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Listen: w.Addr("b@test"), Visible: true,
-		Logger: logger(t),
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(within(t)))
-	_, err = n.Connect(within(t), "a@test")
+	cfg := w.Config("b@test")
+	cfg.Visible, cfg.Logger = true, logger(t)
+	n := w.Start(cfg)
+	_, err := n.Connect(within(t), "a@test")
 	require.NoError(t, err)
 	eventually(t, func() bool { return a.n.Conn("b@test") != nil })
 	over, cancel := context.WithCancel(t.Context())

@@ -12,9 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // A liar is a visible node that speaks global as it likes.
@@ -26,24 +24,20 @@ type liar struct {
 
 func (w *world) liar(t *testing.T, name string, answer func(from string, m ei.Term)) *liar {
 	l := &liar{t: t}
-	n, err := nodes.New(nodes.Config{
-		Name: name, Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Listen: w.Addr(name), Visible: true,
-		Setup: func(n *nodes.Node) (err error) {
-			l.box, err = n.Handle(serverName, func(_ *nodes.Mailbox, m *nodes.Message) {
-				if m.Payload == nil {
-					return
-				}
-				if t, err := m.Term(); err == nil && answer != nil && m.Conn() != nil {
-					answer(m.Conn().Name(), t)
-				}
-			}, &nodes.MailboxOptions{TrapExit: true})
-			return err
-		},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(within(t)))
-	l.Node = n
+	cfg := w.Config(name)
+	cfg.Visible = true
+	cfg.Setup = func(n *nodes.Node) (err error) {
+		l.box, err = n.Handle(serverName, func(_ *nodes.Mailbox, m *nodes.Message) {
+			if m.Payload == nil {
+				return
+			}
+			if t, err := m.Term(); err == nil && answer != nil && m.Conn() != nil {
+				answer(m.Conn().Name(), t)
+			}
+		}, &nodes.MailboxOptions{TrapExit: true})
+		return err
+	}
+	l.Node = w.Start(cfg)
 	return l
 }
 
@@ -287,11 +281,7 @@ func TestHostileResolve(t *testing.T) {
 		refused(other.n, args...)
 	}
 	refused(l.Node, method, a("named"), unknown, named.Pid()) // the caller takes no part
-	hidden, err := nodes.New(nodes.Config{Name: "z@test", Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w,
-		Listen: transport.MemoryAddr("z@test")})
-	require.NoError(t, err)
-	defer hidden.Close()
-	require.NoError(t, hidden.Start(within(t)))
+	hidden := w.Start(w.Config("z@test"))
 	third, err := hidden.NewMailbox(nil)
 	require.NoError(t, err)
 	_, err = hidden.Connect(within(t), "a@test")
@@ -402,12 +392,7 @@ func TestNamesTakeMemory(t *testing.T) {
 func TestHiddenNode(t *testing.T) {
 	w := newWorld(t)
 	one := w.member(t, "a@test", nil)
-	n, err := nodes.New(nodes.Config{Name: "h@test", Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w,
-		Listen: transport.MemoryAddr("h@test")})
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(within(t)))
-	box, err := n.NewMailbox(nil)
+	box, err := w.Start(w.Config("h@test")).NewMailbox(nil)
 	require.NoError(t, err)
 	require.NoError(t, box.SendName(within(t), "a@test", serverName, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1)}, a("h@test"),
 		ei.Tuple{a("locker"), a("x"), ei.Map{}, box.Pid()})))

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -38,20 +37,7 @@ func takePart(t *testing.T, rules []nodes.Rule, all bool) {
 	names := []string{"a@test", "aa@test", "b@test"}
 	w, members := newWorld(t), map[string]member{}
 	for _, name := range names {
-		var m member
-		n, err := nodes.New(nodes.Config{
-			Name: name, Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Listen: w.Addr(name), Visible: true, Logger: logger(t),
-			Rules: append(slices.Clone(rules), nodes.Rule{}),
-			Setup: func(n *nodes.Node) (err error) {
-				m.Global, err = Start(t.Context(), n, nil)
-				return err
-			},
-		})
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
-		require.NoError(t, n.Start(within(t)))
-		m.n = n
-		members[name] = m
+		members[name] = w.member(t, name, nil, append(slices.Clone(rules), nodes.Rule{})...)
 	}
 	denied := func() (all int64) {
 		for _, m := range members {
@@ -111,27 +97,22 @@ func TestRulesOfJoins(t *testing.T) {
 			look := &lookout{Resolver: w}
 			var a member
 			may := nodes.Rule{Peer: "web*@*", Permission: nodes.MaySend, Target: "global_name_server", Allow: may}
-			n, err := nodes.New(nodes.Config{
-				Name: "a@test", Cookie: "secret", Transport: w.Transport, Resolver: look, Listen: w.Addr("a@test"), Visible: true,
-				Logger: logger(t), Rules: []nodes.Rule{may, {Peer: "web*@*"}},
-				Setup: func(n *nodes.Node) (err error) {
-					a.Global, err = Start(t.Context(), n, nil)
-					return err
-				},
-			})
-			require.NoError(t, err)
-			t.Cleanup(func() { n.Close() })
-			require.NoError(t, n.Start(within(t)))
-			a.n = n
+			cfg := w.Config("a@test")
+			cfg.Visible, cfg.Logger, cfg.Resolver, cfg.Rules = true, logger(t), look, []nodes.Rule{may, {Peer: "web*@*"}}
+			cfg.Setup = func(n *nodes.Node) (err error) {
+				a.Global, err = Start(t.Context(), n, nil)
+				return err
+			}
+			a.n = w.Start(cfg)
 			// b names web9, a member of its own, to a; web9 may connect to a before a does so to it
 			b, web9 := w.member(t, "b@test", nil), w.member(t, "web9@test", nil)
-			_, err = web9.n.Connect(within(t), "b@test")
+			_, err := web9.n.Connect(within(t), "b@test")
 			require.NoError(t, err)
 			eventually(t, func() bool { return slices.Contains(b.Known(), "web9@test") })
 			_, err = b.n.Connect(within(t), "a@test")
 			require.NoError(t, err)
 			eventually(t, func() bool { return slices.Contains(a.Known(), "b@test") })
-			eventually(t, func() bool { return slices.Contains(a.Known(), "web9@test") || n.Stats().Denied > 0 })
+			eventually(t, func() bool { return slices.Contains(a.Known(), "web9@test") || a.n.Stats().Denied > 0 })
 			named := name{key: "k", term: ei.Atom("k"), pid: ei.Pid{Node: "web8@test", ID: 1, Creation: 1}, method: Method{}.term()}
 			a.push(func() { a.server.insertName(named) })
 			eventually(t, func() bool { _, ok := a.Whereis("k"); return !ok })
@@ -149,9 +130,9 @@ func TestRulesOfJoins(t *testing.T) {
 			his := ei.Pid{Node: "web8@test", ID: 1, Creation: 1}
 			_, err = b.n.RPC(within(t), "a@test", "global", "resolve_it", RandomExit.term(), ei.Atom("shop"), his, own.Pid())
 			require.ErrorContains(t, err, "badarg")
-			n.Close() // which waits for what is under way
+			a.n.Close() // which waits for what is under way
 			require.Empty(t, look.wanted)
-			require.Positive(t, n.Stats().Denied)
+			require.Positive(t, a.n.Stats().Denied)
 		})
 	}
 }
@@ -174,31 +155,15 @@ func TestRulesOfConflicts(t *testing.T) {
 		{"neither may be told", NotifyAll, 0, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			names := []string{"a@test", "z@test"}
-			w, members := newWorld(t), map[string]member{}
-			for _, name := range names {
-				var m member
-				n, err := nodes.New(nodes.Config{
-					Name: name, Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Listen: w.Addr(name), Visible: true, Logger: logger(t),
-					Rules: []nodes.Rule{
-						{Permission: nodes.MaySend, Target: "global_name_server", Allow: true},
-						{Permission: nodes.MaySend, Target: "cnode_global_locker", Allow: true},
-						{Permission: nodes.MayCall, Target: "global:resolve_it/4", Allow: true},
-						{Permission: tt.rule, Target: "shop", Allow: tt.rule != 0},
-						{},
-					},
-					Setup: func(n *nodes.Node) (err error) {
-						m.Global, err = Start(t.Context(), n, nil)
-						return err
-					},
-				})
-				require.NoError(t, err)
-				t.Cleanup(func() { n.Close() })
-				require.NoError(t, n.Start(within(t)))
-				m.n = n
-				members[name] = m
+			w := newWorld(t)
+			rules := []nodes.Rule{
+				{Permission: nodes.MaySend, Target: "global_name_server", Allow: true},
+				{Permission: nodes.MaySend, Target: "cnode_global_locker", Allow: true},
+				{Permission: nodes.MayCall, Target: "global:resolve_it/4", Allow: true},
+				{Permission: tt.rule, Target: "shop", Allow: tt.rule != 0},
+				{},
 			}
-			a, z := members["a@test"], members["z@test"]
+			a, z := w.member(t, "a@test", nil, rules...), w.member(t, "z@test", nil, rules...)
 			_, err := a.n.Connect(within(t), "z@test")
 			require.NoError(t, err)
 			eventually(t, func() bool { return len(z.Known()) == 1 && len(a.Known()) == 1 })

@@ -27,10 +27,11 @@ type member struct {
 	n *nodes.Node
 }
 
-func (w *world) member(t testing.TB, name string, o *Options) member {
+func (w *world) member(t testing.TB, name string, o *Options, rules ...nodes.Rule) member {
 	t.Helper()
 	m := member{}
 	cfg := w.Config(name)
+	cfg.Rules = rules
 	cfg.Visible, cfg.Logger = true, logger(t)
 	cfg.Setup = func(n *nodes.Node) (err error) {
 		m.Global, err = Start(t.Context(), n, o)

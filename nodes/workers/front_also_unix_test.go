@@ -4,7 +4,6 @@ package workers
 
 import (
 	"fmt"
-	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,7 +17,7 @@ import (
 
 // A front with several addresses is the same node at each of them, and stays so when it moves.
 func TestFrontAtAllAddresses(t *testing.T) {
-	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+	loopback := mustParse("127.0.0.1:0")
 	w := newFrontWorld(t, 2, func(cfg *Config) {
 		cfg.Node.Also = []nodes.Endpoint{{Addr: transport.UnixAddr(sockdir.New(t) + "/front"), Transport: transport.Unix()}, {Addr: loopback}}
 	})

@@ -4,6 +4,3 @@ package workers
 
 // testWorker is what this program does as the worker of a front; there are none here.
 func testWorker() int { return 1 }
-
-// testServer is what it does as the node of a benchmark.
-func testServer(string) int { return 1 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
@@ -77,14 +76,6 @@ func testFront(dir peersDir) Config {
 			return cmd
 		},
 	}
-}
-
-func mustParse(s string) transport.Addr {
-	addr, err := transport.ParseAddr(s)
-	if err != nil {
-		panic(err)
-	}
-	return addr
 }
 
 // runFrontSide is the main function of a front.

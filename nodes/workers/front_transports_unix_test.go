@@ -4,7 +4,6 @@ package workers
 
 import (
 	"context"
-	"net/netip"
 	"os"
 	"slices"
 	"testing"
@@ -42,7 +41,7 @@ func setUpCarriages(n *nodes.Node) {
 // name may have other checks.
 func TestFrontTransportsOfOneName(t *testing.T) {
 	t.Setenv(testAlikeVariable, "yes")
-	loopback := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
+	loopback := mustParse("127.0.0.1:0")
 	transports := testTransports()
 	w := newFrontWorld(t, 1, func(cfg *Config) {
 		for _, tr := range transports {

@@ -215,24 +215,6 @@ func (w *frontWorld) receive(b *nodes.Mailbox) *nodes.Message {
 	return m
 }
 
-func TestFrontServes(t *testing.T) {
-	w := newFrontWorld(t, 3)
-	ns := w.spread(3)
-	pids := map[int]bool{}
-	for _, info := range w.f.Workers() {
-		pids[info.PID] = true
-	}
-	require.Len(t, pids, 3)
-	for _, n := range ns {
-		require.True(t, pids[w.worker(n)])
-		require.Equal(t, ei.Int(7), of(n.CallName(soon(t), frontName, "echo", ei.Int(7))).must(t))
-	}
-	require.NoError(t, w.f.Shutdown(soon(t)))
-	for pid := range pids {
-		require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
-	}
-}
-
 // A worker's statistics say that the node is published while the front's do: through moves of both,
 // when the name is taken back or published again, and in a worker that takes another one's place.
 func TestWorkersArePublished(t *testing.T) {
@@ -428,7 +410,6 @@ func TestSilentPeersOfAWorker(t *testing.T) {
 	}
 }
 
-// namePacket is the first packet of a peer.
 func TestLeastSessionsAndByNameChoose(t *testing.T) {
 	ws := []Info{{Slot: 0, Sessions: 3}, {Slot: 1, Sessions: 1}, {Slot: 2, Sessions: 1}}
 	require.Equal(t, 1, BySessions("x@y", ws))

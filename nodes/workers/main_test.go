@@ -13,9 +13,6 @@ func TestMain(m *testing.M) {
 	if IsWorker() {
 		os.Exit(testWorker())
 	}
-	if workers, ok := os.LookupEnv("CNODE_BENCH_WORKERS"); ok {
-		os.Exit(testServer(workers))
-	}
 	if os.Getenv(frontVariable) != "" {
 		os.Exit(runFrontSide())
 	}

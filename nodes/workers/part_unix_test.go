@@ -79,7 +79,7 @@ func TestGivesBackWhatNobodyAwaits(t *testing.T) {
 		{&talk.Register{Name: "joe"}, talk.Answer{OK: true}, &talk.Release{Name: "joe"}},
 		{&talk.Claim{Peer: "a@b"}, talk.Answer{Part: 1}, &talk.Over{Peer: "a@b"}},
 	} {
-		n := newWorld(t, "tcp").worker("front", tooLong)
+		n := newWorld(t).worker("front", tooLong)
 		ctx, cancel := context.WithCancel(context.Background())
 		gaveUp := async(func() (reply, error) { return n.part.ask(ctx, tt.question, nil) })
 		asked := arrives(t, n.asked, "the question").(talk.Question)
@@ -100,7 +100,7 @@ func TestGivesBackWhatNobodyAwaits(t *testing.T) {
 // process it moves to gives those back which nobody there has, and the ways that other workers wait
 // for.
 func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.worker("front", tooLong)
 	known := func() (names, linkRequests int) {
 		var s states.Worker
@@ -146,7 +146,7 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 // While the front does not answer, a name does not count as unregistered: a peer's message to it
 // waits, however long that takes.
 func TestReaderAwaitsFront(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.worker("front", time.Millisecond)
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.SendName(soon(t), n.Name(), "joe", 1))
@@ -165,7 +165,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 
 // Sending to a name, or monitoring it, waits for the front only until the caller's context ends.
 func TestSenderAwaitsFront(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.worker("front", time.Hour)
 	own := box(t, n.Node)
 	for _, what := range []func(ctx context.Context) error{
@@ -188,7 +188,7 @@ func TestSenderAwaitsFront(t *testing.T) {
 // A stranger who uses a peer's name does not end this worker's remote link of the peer's
 // connection; a connection of the peer itself does.
 func TestStrangerBesideShadow(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.worker("front", time.Hour)
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
@@ -211,7 +211,7 @@ func TestStrangerBesideShadow(t *testing.T) {
 // A message passed on by another worker to a process that has ended is dropped: it does not go to
 // the process that has the name by now, and the front is not asked.
 func TestPassedOnGoesNoFurther(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.worker("front", time.Hour)
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
@@ -236,7 +236,7 @@ func TestReaderEndsWithConnection(t *testing.T) {
 		"a worker":  func(n *loneWorker, b *nodes.Mailbox) error { return b.Send(soon(t), n.pidOf(3), 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, "tcp")
+			w := newWorld(t)
 			n := w.worker("front", time.Hour)
 			n.part.numberLimit = time.Hour
 			b := box(t, w.started("peer"))
@@ -252,7 +252,7 @@ func TestReaderEndsWithConnection(t *testing.T) {
 // A reader that waits for news of a worker halts at once, and delivers the message in hand when it
 // goes on.
 func TestReaderHaltsBeforeNumber(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.worker("front", time.Hour)
 	n.part.numberLimit = time.Hour
 	b := box(t, w.started("peer"))
@@ -280,7 +280,7 @@ func TestFrontEndsWhileAsked(t *testing.T) {
 		"a claim":    func(ctx context.Context, n *loneWorker) error { _, err := n.part.Claim(ctx, "a@test"); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newWorld(t, "tcp").worker("front", time.Hour)
+			n := newWorld(t).worker("front", time.Hour)
 			done := async(func() (int, error) { return 0, ask(context.Background(), n) })
 			arrives(t, n.asked, "the question")
 			n.front.Close()
@@ -288,7 +288,7 @@ func TestFrontEndsWhileAsked(t *testing.T) {
 		})
 	}
 	t.Run("a way to a peer", func(t *testing.T) {
-		n := newWorld(t, "tcp").worker("front", time.Hour)
+		n := newWorld(t).worker("front", time.Hour)
 		done := async(func() (int, error) { _, err := n.part.Claim(context.Background(), "a@test"); return 0, err })
 		asked := arrives(t, n.asked, "the question").(*talk.Claim)
 		require.True(t, n.front.Say(&talk.Answer{ID: asked.ID, Part: 2}))
@@ -297,7 +297,7 @@ func TestFrontEndsWhileAsked(t *testing.T) {
 	})
 	for name, latest := range map[string]int{"a worker": 2, "a new worker": 1} {
 		t.Run(name, func(t *testing.T) {
-			n := newWorld(t, "tcp").worker("front", time.Hour)
+			n := newWorld(t).worker("front", time.Hour)
 			n.part.numberLimit = time.Hour
 			n.part.ways.mu.Lock()
 			n.part.latest, n.part.crew[2] = latest, latest == 2
@@ -331,7 +331,7 @@ func (w *world) reading(n *nodes.Node) (c *nodes.Conn) {
 // Numbers of workers begin again after the highest. Then, too, a reader waits for a worker that
 // this one has not heard of, but not for one that has ended.
 func TestNumbersBeginAgain(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	p := w.worker("front", time.Second).part
 	over, cancel := context.WithCancel(w.ctx())
 	cancel()
@@ -361,7 +361,7 @@ func TestNumbersBeginAgain(t *testing.T) {
 // The newest worker's number is the one that the front says, even if older workers have higher
 // numbers.
 func TestNumbersOfOldWorkers(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	p := w.worker("front", time.Second).part
 	for _, c := range []struct {
 		before int
@@ -384,7 +384,7 @@ func TestNumbersOfOldWorkers(t *testing.T) {
 
 // If a connection has broken, and does not move with its worker, the front no longer counts it.
 func TestDeadConnectionIsOver(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.worker("front", time.Second)
 	worker := newWorker(nil)
 	worker.n, worker.p = n.node, n.part
@@ -400,7 +400,7 @@ func TestDeadConnectionIsOver(t *testing.T) {
 // Answers to a process of a worker that nobody has heard of hold up neither a server nor the reader
 // of the connection. If there soon is such a worker, it gets the server's.
 func TestAnswersToUnknownWorker(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
 	n.part.numberLimit = time.Hour
 	n.far = n.pidOf(2)
@@ -423,7 +423,7 @@ func TestAnswersToUnknownWorker(t *testing.T) {
 
 // Answers to a process of a worker that reads nothing hold up no server.
 func TestAnswersToDeafWorker(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
 	n.far = n.pidOf(2)
 	server := serve(t, n.Node, "", echoes)

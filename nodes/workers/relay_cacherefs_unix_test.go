@@ -18,7 +18,7 @@ import (
 // What a peer sends to a process of another worker arrives whole. What is for one that no worker
 // has stays as it came, even if the pid names a worker that is no more.
 func TestReferencesAcrossWorkers(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	p := w.peer(n.Listeners()[0], role("wire@test"))
 	b := box(t, n.Node)
@@ -55,7 +55,7 @@ func TestReferencesAcrossWorkers(t *testing.T) {
 // A message that waits for news of a worker when the reader halts is kept whole: another process
 // may pass it on.
 func TestReferencesAreKeptWhole(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := &torn{loneWorker: w.worker("front", time.Hour), w: w}
 	n.part.numberLimit = time.Hour
 	n.far = n.pidOf(2)

@@ -18,7 +18,7 @@ import (
 // between them, but nothing of the process itself, nor its end, of which a watcher that knows it by
 // its name is told without its pid.
 func TestRelayKeepsOrder(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	p := w.peer(n.Listeners()[0], role("peer@test"))
 	c := w.conn(n.Node, "peer@test")
@@ -56,7 +56,7 @@ func TestRelayKeepsOrder(t *testing.T) {
 // A payload as large as a peer may send goes from worker to worker, though it is one frame there,
 // with the control message before it.
 func TestRelayTakesTheLargest(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	const most = 1 << 20
 	n := w.torn(time.Hour, func(cfg *nodes.Config) { cfg.MaxFrame = most })
 	p := w.peer(n.Listeners()[0], role("peer@test"))

@@ -204,7 +204,7 @@ func (n *torn) end(fd int) *wire {
 
 // Monitors between workers do not depend on the flags that the node announces to other nodes.
 func TestMonitorBetweenPlainWorkers(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour, func(cfg *nodes.Config) { cfg.Flags = dist.FlagsLibei })
 	p := n.mend()
 	b := box(t, n.Node)
@@ -217,7 +217,7 @@ func TestMonitorBetweenPlainWorkers(t *testing.T) {
 
 // A peer's messages to a process of another worker do not wait for the way between the two workers.
 func TestPeerOfWorkerApart(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	b := box(t, w.started("peer"))
 	require.NoError(t, b.Link(soon(t), n.far))
@@ -231,7 +231,7 @@ func TestPeerOfWorkerApart(t *testing.T) {
 // other worker.
 func TestBranchEndsBesideLink(t *testing.T) {
 	for _, op := range []dist.Op{dist.OpLink, dist.OpSpawnReply} {
-		w := newWorld(t, "tcp")
+		w := newWorld(t)
 		n := w.torn(time.Hour)
 		p := w.peer(n.Listeners()[0], role("peer@test"))
 		c := w.conn(n.Node, "peer@test")
@@ -258,7 +258,7 @@ func TestBranchEndsBesideLink(t *testing.T) {
 // When a worker dies, peers are told of the links that its processes have made through a relay
 // link, and of no link that they have ended.
 func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	p := w.peer(n.Listeners()[0], role("peer@test"))
 	b, _, err := n.part.relayLink(n.of(w.conn(n.Node, "peer@test")), 2, true)
@@ -289,7 +289,7 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 // A Send or Link to a process of another worker waits for the next way to that worker, until the
 // worker has ended or the time is up.
 func TestProcessOfWorkerApart(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	b := trapping(t, n.Node)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -314,14 +314,14 @@ func TestProcessOfWorkerApart(t *testing.T) {
 }
 
 func TestProcessOfWorkerApartForLong(t *testing.T) {
-	n := newWorld(t, "tcp").torn(time.Millisecond)
+	n := newWorld(t).torn(time.Millisecond)
 	require.ErrorIs(t, box(t, n.Node).Send(soon(t), n.far, 1), nodes.ErrNoConnection)
 }
 
 // A new way to another worker is used, with what is in it, once the one before it has ended and the
 // links over that are broken; a Send waits until then.
 func TestSecondWayAwaitsFirst(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	b := trapping(t, n.Node)
 	first := n.mend()
@@ -343,7 +343,7 @@ func TestSecondWayAwaitsFirst(t *testing.T) {
 func TestThirdWayAwaitsSecond(t *testing.T) {
 	for name, lost := range map[string]bool{"taken": false, "lost": true} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, "tcp")
+			w := newWorld(t)
 			n := w.torn(time.Hour)
 			b := box(t, n.Node)
 			first := n.mend()
@@ -368,7 +368,7 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 
 // If the node ends while a way waits for the end of the one before it, the waiting way ends too.
 func TestSecondWayEndsWithNode(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	n.mend()
 	second := n.second(ei.Pid{Node: ei.Atom(n.Name()), ID: 9, Serial: 1, Creation: n.Creation()}, ei.Int(1))
@@ -379,7 +379,7 @@ func TestSecondWayEndsWithNode(t *testing.T) {
 // If a worker moves while a way waits for the end of the one before it, the waiting way moves too,
 // with what is in it.
 func TestSecondWayMoves(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	b := box(t, n.Node)
 	first := n.mend()
@@ -408,7 +408,7 @@ func TestSecondWayMoves(t *testing.T) {
 // worker hears of it by the way between the two, and not by the way that it has to a peer: there
 // the signal would pass for a forged one of the peer's.
 func TestWorkerMovesBesideCall(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.torn(time.Hour)
 	p := n.mend()
 	b := box(t, w.started("peer"))
@@ -440,14 +440,14 @@ func TestWorkerMovesBesideCall(t *testing.T) {
 // A way that comes when the worker has closed its ways is closed, too: the other worker does not
 // count on it.
 func TestWayComesAtTheEnd(t *testing.T) {
-	n := newWorld(t, "tcp").torn(time.Hour)
+	n := newWorld(t).torn(time.Hour)
 	n.part.Close()
 	n.mend().Gone()
 }
 
 // A message for an alias goes to the worker that has made it.
 func TestHolderOfReference(t *testing.T) {
-	n := newWorld(t, "tcp").worker("front", time.Hour)
+	n := newWorld(t).worker("front", time.Hour)
 	own, err := n.NewRef()
 	require.NoError(t, err)
 	require.Zero(t, n.Holder(own))

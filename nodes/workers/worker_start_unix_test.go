@@ -150,7 +150,7 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 // Shutdown of a node or a worker while the node is frozen gives up when its context ends, and has
 // then ended nothing.
 func TestWorkerShutdownBesideFreeze(t *testing.T) {
-	w := newWorld(t, "tcp")
+	w := newWorld(t)
 	n := w.started("front")
 	f := freeze(t, n)
 	ctx, cancel := context.WithCancel(w.ctx())

@@ -3,74 +3,42 @@ package workers
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
-	carrier "github.com/cnode-go/cnode/internal/test/packets"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 
 	"github.com/cnode-go/cnode/transport"
 )
 
-// A world is a cluster in one process: nodes that find each other in a table.
+// A world is a cluster in one process.
 type world struct {
-	t    testing.TB
-	kind string
-	tr   transport.Transport
-	dir  string
-	book *book
+	*cluster.Cluster
+	t testing.TB
 }
 
-func newWorld(t testing.TB, kind string) *world {
-	w := &world{t: t, kind: kind, book: &book{at: nodes.Static{}}}
-	switch kind {
-	case "tcp":
-		w.tr = transport.TCP()
-	case "unix":
-		w.tr, w.dir = transport.Unix(), sockdir.New(t)
-	case "memory":
-		w.tr = carrier.Patient(transport.NewMemory())
-	case "packets": // a carrier that keeps them
-		w.tr = carrier.Patient(carrier.Over(carrier.Patient(transport.NewMemory()), 0))
-	}
-	return w
-}
+func newWorld(t testing.TB) *world { return &world{cluster.Unix(t), t} }
 
-// addr is where a node listens: a free port, or a place that bears its name.
-func (w *world) addr(name string) transport.Addr {
-	switch w.kind {
-	case "tcp":
-		return transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:0"))
-	case "unix":
-		return transport.UnixAddr(filepath.Join(w.dir, name))
+func mustParse(s string) transport.Addr {
+	addr, err := transport.ParseAddr(s)
+	if err != nil {
+		panic(err)
 	}
-	return transport.MemoryAddr(name)
+	return addr
 }
 
 // node makes a node alive@test, which ends with the test.
 func (w *world) node(alive string, edit ...func(*nodes.Config)) *nodes.Node {
 	w.t.Helper()
-	cfg := nodes.Config{Cookie: "secret", Transport: w.tr, Resolver: w.book}
-	if alive == "" {
-		cfg.Host = "test"
-	} else {
-		cfg.Name = alive + "@test"
-		cfg.Listen = w.addr(cfg.Name)
-	}
+	cfg := w.Config(alive + "@test")
 	for _, f := range edit {
 		f(&cfg)
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { inTime(w.t, "Close of "+cfg.Name, func() { n.Close() }) })
-	return n
+	return w.New(cfg)
 }
 
 // started is a node on the upper level.
@@ -145,43 +113,6 @@ func ended(t testing.TB, c *nodes.Conn) error {
 	t.Helper()
 	arrives(t, c.Done(), fmt.Sprintf("the end of the connection to %s", c.Name()))
 	return c.Err()
-}
-
-// A book is a Resolver and Publisher: the table of a world.
-type book struct {
-	mu sync.Mutex
-	at nodes.Static
-}
-
-func (b *book) Resolve(ctx context.Context, node string) (nodes.Endpoint, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.at.Resolve(ctx, node)
-}
-
-func (b *book) Publish(_ context.Context, p nodes.Registration) (nodes.Publication, error) {
-	b.set(p.Name, p.Addr)
-	return entry{b, p.Name}, nil
-}
-
-func (b *book) set(node string, addr transport.Addr) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.at[node] = nodes.Endpoint{Addr: addr}
-}
-
-type entry struct {
-	b    *book
-	name string
-}
-
-func (entry) Creation() uint32 { return 0 }
-
-func (e entry) Close() error {
-	e.b.mu.Lock()
-	defer e.b.mu.Unlock()
-	delete(e.b.at, e.name)
-	return nil
 }
 
 // tooLong and tick are for states of which no event tells.

@@ -39,7 +39,7 @@ type record = rawpeer.Log
 // wire connects to a node that listens, with no byte said yet.
 func (w *world) wire(l *nodes.Listener) *wire {
 	w.t.Helper()
-	s, err := w.tr.Connect(w.ctx(), l.Addr())
+	s, err := w.Transport.Connect(w.ctx(), l.Addr())
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { s.Close() })
 	return newWire(w.t, s)

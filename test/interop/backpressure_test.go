@@ -24,8 +24,8 @@ func flowBlock(t *testing.T, language, begins string) string {
 	return begins + code
 }
 
-func flowEnviron(port int) []string {
-	return append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port), "ERL_EPMD_ADDRESS=127.0.0.1")
+func epmdEnviron(port int) []string {
+	return append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8")
 }
 
 // What docs/how-to/slow-receivers.md shows works, from Erlang: a producer with credit, whose
@@ -38,7 +38,7 @@ func TestBackpressureWithErlang(t *testing.T) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
 		cmd := exec.Command(node)
-		cmd.Env = flowEnviron(port)
+		cmd.Env = epmdEnviron(port)
 		otp.Serve(t, cmd)
 		erl.Load(t, flowBlock(t, "erlang", "-module(producer)"))
 		for _, items := range []int{0, 1, 50, 100, 101, 5000} {
@@ -59,11 +59,11 @@ func TestBackpressureWithElixir(t *testing.T) {
 	needsTCP(t, "the examples say what they have")
 	node := program(t, "examples/backpressure")
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
-		environ := flowEnviron(otp.Epmd(t))
+		port := otp.Epmd(t)
 		serve := exec.Command(node)
-		serve.Env = environ
+		serve.Env = epmdEnviron(port)
 		otp.Serve(t, serve)
-		text := flowBlock(t, "elixir", "defmodule Consumer") + `
+		text := "Node.set_cookie(:secret)\n" + flowBlock(t, "elixir", "defmodule Consumer") + `
 			for last <- [0, 1, 99, 100, 101, 10_000] do
 			  events = Enum.to_list(Consumer.stream(:"flow@127.0.0.1", last))
 			  ^events = Enum.to_list(1..last//1)
@@ -73,11 +73,6 @@ func TestBackpressureWithElixir(t *testing.T) {
 			results = ` + flowBlock(t, "elixir", "items |> Task") + `
 			^results = Enum.map(1..50, &{:ok, &1})
 			IO.puts("all of it")`
-		cmd := exec.CommandContext(t.Context(), e.Program, "--name", "ex@127.0.0.1", "--cookie", "secret", "-e", text)
-		var complaints strings.Builder
-		cmd.Dir, cmd.Env, cmd.Stderr = t.TempDir(), environ, &complaints
-		out, err := cmd.Output()
-		require.NoError(t, err, "%s%s", out, &complaints)
-		require.Equal(t, "all of it\n", string(out))
+		require.Equal(t, "all of it\n", e.Prints(t, port, "ex@127.0.0.1", text))
 	})
 }

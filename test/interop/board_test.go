@@ -76,22 +76,3 @@ func TestBoard(t *testing.T) {
 		require.Equal(t, `down`, erl.Eval(t, `receive {nodedown, `+node+`} -> down after 20000 -> up end`))
 	})
 }
-
-// A service that is told to end while it moves to a new process ends: no process goes on with the
-// node.
-func TestBoardEndsWhileItMoves(t *testing.T) {
-	needsTCP(t, "the example says what it has")
-	path := program(t, "examples/board")
-	r := otp.Releases(t)[0]
-	port := r.Epmd(t)
-	erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "secret"})
-	cmd := exec.Command(path)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port))
-	p := otp.Serve(t, cmd)
-	const board = `{board, 'board@127.0.0.1'}`
-	require.Equal(t, `0`, erl.Eval(t, `gen_server:call(`+board+`, subscribers)`))
-	require.Equal(t, `true`, erl.Eval(t, `erlang:monitor_node('board@127.0.0.1', true)`))
-	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGHUP))
-	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGTERM))
-	require.Equal(t, `down`, erl.Eval(t, `receive {nodedown, _} -> down after 10000 -> up end`))
-}

@@ -3,7 +3,6 @@ package interop
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/big"
 	"sync"
 	"testing"
@@ -83,34 +82,6 @@ func TestCallErlang(t *testing.T) {
 		m.erl.Kill()
 		wg.Wait()
 		require.ErrorIs(t, err, nodes.ErrNoConnection)
-	})
-}
-
-// Of many calls at the same time each gets its own answer.
-func TestCallErlangTogether(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		ctx := background(t)
-		errs := make(chan error)
-		for i := range 50 {
-			go func() {
-				for j := range 20 {
-					want := ei.Int(i*1000 + j)
-					got, err := m.n.RPC(ctx, m.erl.Name(), "erlang", "abs", -want)
-					if err == nil && got != want {
-						err = fmt.Errorf("%v came for %v", got, want)
-					}
-					if err != nil {
-						errs <- err
-						return
-					}
-				}
-				errs <- nil
-			}()
-		}
-		for range 50 {
-			require.NoError(t, await(t, errs))
-		}
 	})
 }
 

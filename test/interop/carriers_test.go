@@ -55,18 +55,3 @@ func (c closing) Close() error {
 	}
 	return err
 }
-
-// splitting reads and writes one byte at a time.
-type splitting struct{ net.Conn }
-
-func (s splitting) Read(p []byte) (int, error) { return s.Conn.Read(p[:min(len(p), 1)]) }
-
-func (s splitting) Write(p []byte) (n int, err error) {
-	for i := range p {
-		k, err := s.Conn.Write(p[i : i+1])
-		if n += k; err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}

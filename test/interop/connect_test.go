@@ -11,6 +11,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
@@ -23,7 +24,7 @@ import (
 // addrOf is where an Erlang node listens.
 func addrOf(t testing.TB, erl *otp.Node) transport.Addr {
 	t.Helper()
-	info, err := portMapper(erl.EpmdPort()).Client.Resolve(background(t), "", erl.Alive())
+	info, err := gonode.Mapper(erl.EpmdPort()).Client.Resolve(background(t), "", erl.Alive())
 	require.NoError(t, err)
 	return parseAddr(t, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(info.Port))))
 }
@@ -292,7 +293,7 @@ func TestDuplicateErlang(t *testing.T) {
 		m.erl.Pause(t) // as if its machine had lost power: the connection stays
 
 		// Another port mapper, which knows us too: one port mapper does not take the name twice.
-		mapper := portMapper(r.Epmd(t))
+		mapper := gonode.Mapper(r.Epmd(t))
 		at, err := transport.AddrPort(m.n.Listeners()[0].Addr())
 		require.NoError(t, err)
 		alive, _, _ := dist.SplitName(m.n.Name())

@@ -1,12 +1,9 @@
 package interop
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/stretchr/testify/require"
@@ -20,9 +17,9 @@ func TestFirstNodeWithElixir(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		port := otp.Epmd(t)
 		serve := exec.Command(node)
-		serve.Env = elixirEnviron(port)
+		serve.Env = epmdEnviron(port)
 		otp.Serve(t, serve)
-		runElixir(t, e, "testdata/pricing.exs", "secret", serve.Env)
+		runElixir(t, e, port, "testdata/pricing.exs", "Node.set_cookie(:secret)\n")
 	})
 }
 
@@ -33,24 +30,14 @@ func TestElixirPrintsWhy(t *testing.T) {
 		port := otp.Epmd(t)
 		n := startNode(t, config(port))
 		shopFuncs(t, n)
-		runElixir(t, e, "testdata/why.exs", otp.DefaultCookie, append(elixirEnviron(port), "GO_NODE="+n.Name()))
+		runElixir(t, e, port, "testdata/why.exs", "", "GO_NODE="+n.Name())
 	})
 }
 
-func elixirEnviron(port int) []string {
-	return append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port), "ERL_EPMD_ADDRESS=127.0.0.1", "LC_ALL=C.UTF-8")
-}
-
 // runElixir runs a script on a node.
-func runElixir(t *testing.T, e otp.Elixir, script, cookie string, environ []string) {
+func runElixir(t *testing.T, e otp.Elixir, port int, script, before string, env ...string) {
 	t.Helper()
 	text, err := os.ReadFile(script)
 	require.NoError(t, err)
-	// the file is not in the root file system that Elixir may be in
-	cmd := exec.CommandContext(t.Context(), e.Program, "--name", "ex@127.0.0.1", "--cookie", cookie, "-e", string(text))
-	var complaints strings.Builder
-	cmd.Dir, cmd.Env, cmd.Stderr, cmd.WaitDelay = t.TempDir(), environ, &complaints, 10*time.Second
-	out, err := cmd.Output()
-	require.NoError(t, err, "%s%s", out, &complaints)
-	require.Equal(t, "all of it\n", string(out))
+	require.Equal(t, "all of it\n", e.Prints(t, port, "ex@127.0.0.1", before+string(text), env...))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -38,7 +39,7 @@ func serveErgoNode(t *testing.T, port, version int) ergoNode {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(environment(t, port), fmt.Sprintf("%s=%s %s %d", envErgo, uniqueName(), otp.DefaultCookie, version),
+	cmd.Env = append(gonode.Environment(t, port), fmt.Sprintf("%s=%s %s %d", envErgo, uniqueName(), otp.DefaultCookie, version),
 		"GORACE=exitcode=0 log_path="+os.DevNull)
 	r, w, err := os.Pipe()
 	require.NoError(t, err)

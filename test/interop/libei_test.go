@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -21,7 +22,7 @@ import (
 func libei(t *testing.T, port int, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(otp.Libei(t), name), args...)
-	cmd.Env = environment(t, port)
+	cmd.Env = gonode.Environment(t, port)
 	return cmd
 }
 

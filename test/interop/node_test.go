@@ -3,16 +3,15 @@ package interop
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,12 +26,8 @@ func background(t testing.TB) context.Context {
 // config is the configuration of a node of this process, which uses the port mapper at port.
 func config(port int) nodes.Config {
 	return nodes.Config{
-		Name: uniqueName(), Cookie: otp.DefaultCookie, Resolver: portMapper(port), Transport: usual.tr, HandshakeTimeout: otp.HandshakeTime,
+		Name: uniqueName(), Cookie: otp.DefaultCookie, Resolver: gonode.Mapper(port), Transport: usual.tr, HandshakeTimeout: otp.HandshakeTime,
 	}
-}
-
-func portMapper(port int) *nodes.PortMapper {
-	return &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}}
 }
 
 // newNode makes a node, which is closed when the test ends.

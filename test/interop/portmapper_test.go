@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	vacant "github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
@@ -54,7 +55,7 @@ func TestPublish(t *testing.T) {
 		visible.Visible = true
 		known(t, erl, startNode(t, visible))
 
-		client := portMapper(port).Client
+		client := gonode.Mapper(port).Client
 		for name, want := range map[string]epmd.NodeType{cfg.Name: epmd.TypeHidden, visible.Name: epmd.TypeNormal, erl.Name(): epmd.TypeNormal} {
 			alive, _, _ := dist.SplitName(name)
 			info, err := client.Resolve(background(t), "", alive)
@@ -104,7 +105,7 @@ func TestOwnPortMapper(t *testing.T) {
 		require.Equal(t, "['"+a.Name()+"']", got.String())
 
 		names := exec.Command(r.Command("epmd"), "-names")
-		names.Env = environment(t, port)
+		names.Env = gonode.Environment(t, port)
 		out, err := names.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		for _, alive := range []string{a.Alive(), b.Alive()} {
@@ -125,7 +126,7 @@ func TestEmbeddedPortMapper(t *testing.T) {
 		port, stop, err := r.LaunchEpmd()
 		require.NoError(t, err)
 		defer stop()
-		resolver := portMapper(port)
+		resolver := gonode.Mapper(port)
 		resolver.Embed, resolver.EmbedAfter = true, 100*time.Millisecond
 		cfg := config(port)
 		cfg.Resolver = resolver

@@ -3,7 +3,6 @@ package interop
 import (
 	"bytes"
 	"log/slog"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -11,9 +10,8 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
 // A BEAM ends the connection over an ei.Raw that is no term, and this side's log says why.
@@ -22,12 +20,9 @@ func TestMalformedRaw(t *testing.T) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
 		var log bytes.Buffer // a TextHandler writes one line at a time
-		n, err := nodes.New(nodes.Config{
-			Name: "raw@127.0.0.1", Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-			Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-		})
-		require.NoError(t, err)
-		require.NoError(t, n.Start(expect.Context(t)))
+		cfg := gonode.Config(t, "raw@127.0.0.1", port)
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		n := gonode.Start(t, cfg)
 		c, err := n.Connect(expect.Context(t), erl.Name())
 		require.NoError(t, err)
 		box, err := n.NewMailbox(nil)

@@ -21,7 +21,7 @@ func TestReadmeShells(t *testing.T) {
 	listens := []string{"-start_epmd", "false", "-kernel", "inet_dist_use_interface", "{127,0,0,1}"}
 	serve := func(t *testing.T, port int) {
 		cmd := exec.Command(node)
-		cmd.Env = elixirEnviron(port)
+		cmd.Env = epmdEnviron(port)
 		otp.Serve(t, cmd)
 	}
 	otp.Each(t, func(t *testing.T, r otp.Release) {
@@ -49,7 +49,7 @@ func typeReadme(t *testing.T, language, prompt string, port int, shell *exec.Cmd
 	_, block, ok = strings.Cut(block, "\n```"+language+"\n")
 	require.True(t, ok)
 	block, _, _ = strings.Cut(block, "\n```")
-	shell.Env = append(pty.Environment(t), append(elixirEnviron(port), "HOME="+t.TempDir())...)
+	shell.Env = append(pty.Environment(t), append(epmdEnviron(port), "HOME="+t.TempDir())...)
 	term := pty.Start(t, shell)
 	term.Resize(t, 200, 50)
 	term.Expect(t, "1> ")

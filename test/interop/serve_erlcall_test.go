@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/stretchr/testify/require"
 )
@@ -31,7 +32,7 @@ func TestServeErlCall(t *testing.T) {
 					args = append(args, "-h", self)
 				}
 				cmd := exec.Command(r.Command("erl_call"), args...)
-				cmd.Env = environment(t, port)
+				cmd.Env = gonode.Environment(t, port)
 				out, err := cmd.CombinedOutput()
 				require.NoError(t, err, "%v %s", how, out)
 				require.Equal(t, want, strings.TrimSpace(string(out)))

@@ -5,15 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/internal/test/race"
 	"github.com/stretchr/testify/require"
 )
@@ -79,7 +78,7 @@ func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
 	if usual.file != "" {
 		cmd.Args = append(cmd.Args, "--transport", "tls", "--tls-optfile", usual.file)
 	}
-	cmd.Env = environment(t, epmdPort)
+	cmd.Env = gonode.Environment(t, epmdPort)
 	s := &served{Program: otp.Serve(t, cmd)}
 	t.Cleanup(func() {
 		if !s.toEnd {
@@ -96,15 +95,6 @@ func serveAs(t *testing.T, name string, epmdPort int, args ...string) *served {
 	})
 	require.Equal(t, name, s.Name)
 	return s
-}
-
-// environment is that of a program started here; what the user has set for his own programs is not
-// in it.
-func environment(t testing.TB, epmdPort int) []string {
-	return []string{
-		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.Getenv("TMPDIR"), party.AtExit(),
-		"ERL_EPMD_PORT=" + strconv.Itoa(epmdPort), "ERL_EPMD_ADDRESS=127.0.0.1",
-	}
 }
 
 var names struct {
@@ -170,19 +160,6 @@ func (p pair) is(t *testing.T, tests [][2]string) {
 	for _, tt := range tests {
 		require.Equal(t, strings.ReplaceAll(tt[1], "{N}", "'"+p.demo.Name+"'"), p.eval(t, tt[0]), tt[0])
 	}
-}
-
-func TestServePing(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		p := newPair(t, r)
-		p.is(t, [][2]string{
-			{`net_adm:ping(N)`, `pong`},
-			{`nodes()`, `[]`},
-			{`nodes(hidden) =:= [N]`, `true`},
-			{`rpc:call(N, cnode, pid, [])`, strconv.Itoa(p.demo.Pid())},
-			{`[net_adm:ping(N) || _ <- lists:seq(1, 100)] -- [pong || _ <- lists:seq(1, 99)]`, `[pong]`},
-		})
-	})
 }
 
 // Everything that Erlang does with a served node in testdata/serve.txt has the value that stands

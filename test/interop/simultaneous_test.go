@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/internal/protocol"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -78,7 +79,7 @@ func TestSimultaneousOurs(t *testing.T) {
 			resolving, resolved := make(chan struct{}), make(chan struct{})
 			cfg := config(port)
 			cfg.Name = name
-			cfg.Resolver = slowMapper{portMapper(port), func() { close(resolving); <-resolved }}
+			cfg.Resolver = slowMapper{gonode.Mapper(port), func() { close(resolving); <-resolved }}
 			failed := make(chan error, 1)
 			cfg.HandshakeFailed = func(_ transport.Addr, err error) { failed <- err }
 			m := &meeting{erl: erl, n: startNode(t, cfg)}

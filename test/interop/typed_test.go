@@ -73,9 +73,6 @@ func TestTypedCalledByErlang(t *testing.T) {
 		on[""] = nodes.FuncOf(func(p place) string { return "in " + p.City })
 		_, err = m.n.Serve("depot", nodes.Server{On: on}, nil)
 		require.NoError(t, err)
-		m.n.Expose("shop", "note", nodes.FuncOf(func(any) (*string, bool) { return nil, true }))
-		m.n.Expose("Elixir.Shop", "note", nodes.FuncOf(func() *string { return nil }))
-		m.n.Expose("shop", "channel", nodes.FuncOf(func() any { return make(chan int) }))
 		m.is(t, [][2]string{
 			{`erpc:call(N, go, upper, [<<"abc">>])`, `<<"ABC">>`},
 			{`erpc:call(N, go, upper, [["a", <<"bc">>]])`, `<<"ABC">>`},

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
@@ -59,7 +60,7 @@ func TestUDSDist(t *testing.T) {
 		require.True(t, ei.Identical(same, large))
 		cmd := exec.Command(demoPath, "serve", "--name", uniqueName(), "--cookie", otp.DefaultCookie, "--transport", "uds",
 			"--listen", "unix:"+dir+"/")
-		cmd.Env = environment(t, 1)
+		cmd.Env = gonode.Environment(t, 1)
 		demo := otp.Serve(t, cmd)
 		pong, err := n.ERPC(ctx, name, "net_adm", "ping", ei.Atom(demo.Name))
 		require.NoError(t, err)

@@ -1,10 +1,8 @@
 package callsout
 
 import (
+	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,10 +51,7 @@ type item struct {
 func TestElixir(t *testing.T) {
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		port := otp.Epmd(t)
-		cmd := exec.Command(e.Program, "--name", "ex@127.0.0.1", "--cookie", otp.DefaultCookie, "-e", shop)
-		cmd.Env = append(os.Environ(), "ERL_EPMD_PORT="+strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1")
-		cmd.Dir = t.TempDir()
-		ex := otp.Serve(t, cmd).Name
+		ex := otp.Serve(t, e.Command(context.Background(), t, port, "ex@127.0.0.1", shop)).Name
 		n := started(t, port)
 		found, err := nodes.ERPCAs[item](soon(t), n, ex, "Elixir.Shop", "find", "A1")
 		require.NoError(t, err)

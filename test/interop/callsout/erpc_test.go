@@ -1,7 +1,6 @@
 package callsout
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 )
@@ -95,11 +93,11 @@ func TestGivenUp(t *testing.T) {
 				_, err := nodes.ERPCAs[ei.Term](ctx, caller, erl.Name(), "calls", "wait", ei.Atom("late"), 1)
 				failed <- err
 			}()
-			eventually(t, erl, "true", "is_pid(whereis(late))")
+			erl.Becomes(t, "is_pid(whereis(late))", "true")
 			require.Equal(t, "1", erl.Eval(t, `{_, L} = process_info(whereis(late), monitored_by), length(L)`))
 			cancel()
 			require.ErrorIs(t, <-failed, context.Canceled)
-			eventually(t, erl, "{monitored_by,[]}", "process_info(whereis(late), monitored_by)")
+			erl.Becomes(t, "process_info(whereis(late), monitored_by)", "{monitored_by,[]}")
 			erl.Do(t, "P = whereis(late), R = monitor(process, P), P ! go, receive {'DOWN', R, _, _, _} -> ok end")
 			v, err := nodes.ERPCAs[int](soon(t), caller, erl.Name(), "calls", "echo", 7)
 			require.NoError(t, err)
@@ -109,42 +107,6 @@ func TestGivenUp(t *testing.T) {
 		defer cancel()
 		_, err = n.ERPC(ctx, erl.Name(), "timer", "sleep", 200)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		quiet(t, n, 1)
-	})
-}
-
-// A thousand calls at once, and large arguments and results.
-func TestManyAndLarge(t *testing.T) {
-	need.Long(t, 8*time.Second)
-	otp.Each(t, func(t *testing.T, r otp.Release) {
-		erl, n := meeting(t, r)
-		box, err := n.NewMailbox(nil)
-		require.NoError(t, err)
-		const many = 1000
-		errs := make(chan error, many)
-		for i := range many {
-			caller := nodes.Caller(n)
-			if i%2 == 0 {
-				caller = box
-			}
-			go func() {
-				v, err := nodes.ERPCAs[int](soon(t), caller, erl.Name(), "calls", "echo", i)
-				if err == nil && v != i {
-					err = fmt.Errorf("%d for %d", v, i)
-				}
-				errs <- err
-			}()
-		}
-		for range many {
-			require.NoError(t, <-errs)
-		}
-		const size = 20 << 20
-		big, err := nodes.ERPCAs[[]byte](soon(t), n, erl.Name(), "calls", "big", size)
-		require.NoError(t, err)
-		require.Equal(t, bytes.Repeat([]byte{7}, size), big)
-		got, err := nodes.ERPCAs[int](soon(t), box, erl.Name(), "calls", "size", big)
-		require.NoError(t, err)
-		require.Equal(t, size, got)
 		quiet(t, n, 1)
 	})
 }
@@ -169,7 +131,7 @@ func TestKilled(t *testing.T) {
 		}()
 		pid, ref, err := box.SpawnMonitor(soon(t), erl.Name(), "calls", "wait", ei.Atom("four"), 1)
 		require.NoError(t, err)
-		eventually(t, erl, "true", "lists:all(fun(N) -> is_pid(whereis(N)) end, [one, two, three, four])")
+		erl.Becomes(t, "lists:all(fun(N) -> is_pid(whereis(N)) end, [one, two, three, four])", "true")
 		erl.Kill()
 		_, err = request.Wait(soon(t))
 		require.ErrorIs(t, err, nodes.ErrNoConnection)
@@ -232,7 +194,7 @@ func TestMulticall(t *testing.T) {
 		break
 	}
 	for _, e := range slices.Delete(slices.Clone(erl), 1, 2) {
-		eventually(t, e, "{monitored_by,[]}", "process_info(whereis(w), monitored_by)")
+		e.Becomes(t, "process_info(whereis(w), monitored_by)", "{monitored_by,[]}")
 	}
 	quiet(t, n, 0)
 }
@@ -247,7 +209,7 @@ func TestRequests(t *testing.T) {
 			require.NoError(t, err)
 			requests = append(requests, request)
 		}
-		eventually(t, erl, "true", "lists:all(fun(N) -> is_pid(whereis(N)) end, [r0, r1, r2])")
+		erl.Becomes(t, "lists:all(fun(N) -> is_pid(whereis(N)) end, [r0, r1, r2])", "true")
 		erl.Do(t, "r2 ! go")
 		var order []int
 		for request := range nodes.Answered(soon(t), requests...) {
@@ -281,9 +243,9 @@ func TestCast(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		erl, n := meeting(t, r)
 		require.NoError(t, n.ERPCCast(soon(t), erl.Name(), "persistent_term", "put", ei.Atom("cast"), 1))
-		eventually(t, erl, "1", "persistent_term:get(cast, none)")
+		erl.Becomes(t, "persistent_term:get(cast, none)", "1")
 		require.NoError(t, n.Multicast(soon(t), []string{erl.Name()}, "persistent_term", "put", ei.Atom("cast"), 2))
-		eventually(t, erl, "2", "persistent_term:get(cast, none)")
+		erl.Becomes(t, "persistent_term:get(cast, none)", "2")
 		require.NoError(t, n.ERPCCast(soon(t), erl.Name(), "calls", "raise", ei.Atom("exit"), 1))
 		quiet(t, n, 0)
 	})

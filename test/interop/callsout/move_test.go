@@ -21,8 +21,7 @@ func TestMove(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := erlang(t, r, otp.Options{EpmdPort: port})
-		cfg := config(port)
-		cfg.Logger = otp.Log(t, cfg.Name)
+		cfg := config(t, port)
 		cfg.Setup = func(n *nodes.Node) error {
 			box, err := n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
 			if err == nil {
@@ -30,9 +29,7 @@ func TestMove(t *testing.T) {
 			}
 			return err
 		}
-		n, err := nodes.New(cfg)
-		require.NoError(t, err)
-		require.NoError(t, n.Start(soon(t)))
+		n := gonode.Start(t, cfg)
 		box := n.Whereis("box")
 		linked, err := box.SpawnLink(soon(t), erl.Name(), "calls", "wait", ei.Atom("linked"), 1)
 		require.NoError(t, err)
@@ -45,7 +42,7 @@ func TestMove(t *testing.T) {
 		}()
 		request, err := n.ERPCRequest(soon(t), erl.Name(), "calls", "wait", ei.Atom("requested"), 1)
 		require.NoError(t, err)
-		eventually(t, erl, "true", "lists:all(fun(N) -> is_pid(whereis(N)) end, [linked, watched, called, requested])")
+		erl.Becomes(t, "lists:all(fun(N) -> is_pid(whereis(N)) end, [linked, watched, called, requested])", "true")
 		erl.Pause(t)
 		asked, err := box.SpawnRequest(soon(t), erl.Name(), &nodes.SpawnOptions{Monitor: true}, "calls", "raise", ei.Atom("exit"), 9)
 		require.NoError(t, err)

@@ -32,7 +32,7 @@ func TestSpawn(t *testing.T) {
 		know(t, n, erl, "box", box.Pid())
 		pid, err := box.Spawn(soon(t), erl.Name(), "calls", "wait", ei.Atom("plain"), 1)
 		require.NoError(t, err)
-		eventually(t, erl, "true", "is_pid(whereis(plain))")
+		erl.Becomes(t, "is_pid(whereis(plain))", "true")
 		know(t, n, erl, "plain", pid)
 		require.Equal(t, "true", erl.Eval(t, "whereis(plain) =:= persistent_term:get(plain)"))
 		require.Equal(t, "{links,[]}", erl.Eval(t, "process_info(whereis(plain), links)"))
@@ -42,7 +42,7 @@ func TestSpawn(t *testing.T) {
 		require.NoError(t, err)
 		watched, ref, err := box.SpawnMonitor(soon(t), erl.Name(), "calls", "wait", ei.Atom("watched"), 1)
 		require.NoError(t, err)
-		eventually(t, erl, "true", "is_pid(whereis(linked)) andalso is_pid(whereis(watched))")
+		erl.Becomes(t, "is_pid(whereis(linked)) andalso is_pid(whereis(watched))", "true")
 		require.Equal(t, "true", erl.Eval(t, "{links, [persistent_term:get(box)]} =:= process_info(whereis(linked), links)"))
 		erl.Do(t, "linked ! {exit, l}, watched ! {exit, w}")
 		ends := map[dist.Op]string{}
@@ -69,18 +69,18 @@ func TestSpawn(t *testing.T) {
 		// A monitor that is ended says nothing, and the process goes on.
 		_, ref, err = box.SpawnMonitor(soon(t), erl.Name(), "calls", "wait", ei.Atom("left"), 1)
 		require.NoError(t, err)
-		eventually(t, erl, "true", "is_pid(whereis(left))")
+		erl.Becomes(t, "is_pid(whereis(left))", "true")
 		box.Demonitor(context.Background(), ref)
-		eventually(t, erl, "{monitored_by,[]}", "process_info(whereis(left), monitored_by)")
+		erl.Becomes(t, "process_info(whereis(left), monitored_by)", "{monitored_by,[]}")
 
 		// The end of the parent ends what is linked.
 		parent, err := n.NewMailbox(nil)
 		require.NoError(t, err)
 		_, err = parent.SpawnLink(soon(t), erl.Name(), "calls", "wait", ei.Atom("child"), 1)
 		require.NoError(t, err)
-		eventually(t, erl, "true", "is_pid(whereis(child))")
+		erl.Becomes(t, "is_pid(whereis(child))", "true")
 		parent.Exit(ei.Atom("enough"))
-		eventually(t, erl, "undefined", "whereis(child)")
+		erl.Becomes(t, "whereis(child)", "undefined")
 		require.Equal(t, "true", erl.Eval(t, "is_pid(whereis(plain))"))
 
 		asked, err := box.SpawnRequest(soon(t), erl.Name(), &nodes.SpawnOptions{Monitor: true}, "calls", "raise", ei.Atom("exit"), 5)
@@ -121,7 +121,7 @@ func TestSpawnGivenUp(t *testing.T) {
 		m, err := box.Receive(soon(t))
 		require.NoError(t, err)
 		require.Equal(t, ref, m.Ref, "and nothing of the other one")
-		eventually(t, erl, "undefined", "whereis(given_up)")
+		erl.Becomes(t, "whereis(given_up)", "undefined")
 		require.NoError(t, box.Err())
 	})
 }
@@ -145,8 +145,8 @@ func TestSpawnOrphan(t *testing.T) {
 			box.Exit(reason)
 		}
 		erl.Continue(t)
-		eventually(t, erl, `{orphan,<<"x">>}`, "persistent_term:get(why, none)")
-		eventually(t, erl, "{links,[]}", "process_info(whereis(closed), links)")
+		erl.Becomes(t, "persistent_term:get(why, none)", `{orphan,<<"x">>}`)
+		erl.Becomes(t, "process_info(whereis(closed), links)", "{links,[]}")
 		require.Equal(t, "undefined", erl.Eval(t, "whereis(crashed)"))
 	})
 }

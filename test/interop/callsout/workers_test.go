@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,7 +12,6 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/workers"
 )
@@ -77,10 +75,7 @@ func TestAcrossWorkers(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = []string{
-			envServe + "=many@127.0.0.1", "HOME=" + t.TempDir(), "TMPDIR=" + sockdir.New(t), "PATH=" + os.Getenv("PATH"),
-			"ERL_EPMD_PORT=" + strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1", "GORACE=halt_on_error=1 atexit_sleep_ms=0",
-		}
+		cmd.Env = gonode.Environment(t, port, envServe+"=many@127.0.0.1")
 		front := otp.Serve(t, cmd)
 		a, b := erlang(t, r, otp.Options{EpmdPort: port}), erlang(t, r, otp.Options{EpmdPort: port})
 		at := map[string]string{}
@@ -102,10 +97,10 @@ func TestAcrossWorkers(t *testing.T) {
 			require.Contains(t, call("erpc", e.Name(), ", calls, raise, exit, crash"), "crash")
 			pids := call("link", e.Name(), ", calls, wait, linked, 1")
 			require.NotContains(t, pids, "error")
-			eventually(t, e, "true", "is_pid(whereis(linked))")
+			e.Becomes(t, "is_pid(whereis(linked))", "true")
 			require.Equal(t, "1", e.Eval(t, "{links, L} = process_info(whereis(linked), links), length(L)"))
 			e.Do(t, "exit(hd(element(2, process_info(whereis(linked), links))), kill)")
-			eventually(t, e, "undefined", "whereis(linked)")
+			e.Becomes(t, "whereis(linked)", "undefined")
 		}
 		require.NotContains(t, call("erpc", front.Name, ", w, pid"), "error")
 		require.Contains(t, call("erpc", "nobody@127.0.0.1", ", calls, echo, 1"), "no connection")

@@ -4,16 +4,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
 const (
@@ -53,26 +52,18 @@ func erlang(t *testing.T, r otp.Release, o otp.Options) *otp.Node {
 	return n
 }
 
-func config(port int) nodes.Config {
-	return nodes.Config{
-		Name: fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32()), Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-	}
+func config(t *testing.T, port int) nodes.Config {
+	return gonode.Config(t, fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32()), port)
 }
 
 // started makes a node of this process, which ends with the test.
 func started(t *testing.T, port int, edit ...func(*nodes.Config)) *nodes.Node {
 	t.Helper()
-	cfg := config(port)
-	cfg.Logger = otp.Log(t, cfg.Name)
+	cfg := config(t, port)
 	for _, f := range edit {
 		f(&cfg)
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(soon(t)))
-	return n
+	return gonode.Start(t, cfg)
 }
 
 // meeting is an Erlang node and a node of this process.
@@ -94,13 +85,6 @@ func parse(t testing.TB, text string) ei.Term {
 	term, err := ei.Parse(text)
 	require.NoError(t, err)
 	return term
-}
-
-// eventually waits until an expression has a value.
-func eventually(t *testing.T, n *otp.Node, want, expr string) {
-	t.Helper()
-	got := ""
-	require.Eventually(t, func() bool { got = n.Eval(t, expr); return got == want }, limit, tick, "%s: %s", expr, got)
 }
 
 // quiet waits until the node has no mailboxes but its own two and so many more.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/pty"
@@ -33,15 +34,11 @@ func start(t testing.TB, name string, port int, o console.Options, rules ...node
 	t.Helper()
 	o.Level = new(slog.LevelVar)
 	o.Log = console.NewLog(otp.Log(t, name).Handler())
-	n, err := nodes.New(nodes.Config{
-		Name: name, Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Logger: slog.New(o.Log), Visible: true, Rules: rules,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-		Setup:    func(n *nodes.Node) error { return console.Serve(n, &o) },
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(expect.Context(t)))
-	_, err = n.Serve("till", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
+	cfg := gonode.Config(t, name, port)
+	cfg.Logger, cfg.Visible, cfg.Rules = slog.New(o.Log), true, rules
+	cfg.Setup = func(n *nodes.Node) error { return console.Serve(n, &o) }
+	n := gonode.Start(t, cfg)
+	_, err := n.Serve("till", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
 	require.NoError(t, err)
 	return n
 }

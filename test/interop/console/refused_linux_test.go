@@ -10,11 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/pty"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/console"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/observer"
 )
 
@@ -41,7 +41,7 @@ func without(t *testing.T, port int, f func(t *testing.T, n *nodes.Node)) {
 		t.Run(name, func(t *testing.T) {
 			n, err := nodes.New(nodes.Config{
 				Name: "go@127.0.0.1", Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, "Go node"), Visible: true,
-				Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}}, Setup: tt.setUp, Rules: tt.rules,
+				Resolver: gonode.Mapper(port), Setup: tt.setUp, Rules: tt.rules,
 			})
 			require.NoError(t, err)
 			defer n.Close()

@@ -1,10 +1,10 @@
 package discovery
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
@@ -39,14 +40,10 @@ func (c *crowd) name(alive string) string {
 // elixir starts an Elixir node that announces, listens, or both.
 func (c *crowd) elixir(t *testing.T, name, mode string) *otp.Program {
 	t.Helper()
-	// the file is not in the root file system that Elixir may be in
 	text, err := os.ReadFile("testdata/gossip.exs")
 	require.NoError(t, err)
-	cmd := exec.Command(c.e.Program, "--name", name, "--cookie", otp.DefaultCookie, "-e", string(text))
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", c.mapper), "ERL_EPMD_ADDRESS=127.0.0.1",
-		fmt.Sprintf("GOSSIP_PORT=%d", c.gossip.Group.Port()), "GOSSIP_SECRET="+c.gossip.Secret, "GOSSIP_MODE="+mode)
-	return otp.Serve(t, cmd)
+	return otp.Serve(t, c.e.Command(context.Background(), t, c.mapper, name, string(text),
+		fmt.Sprintf("GOSSIP_PORT=%d", c.gossip.Group.Port()), "GOSSIP_SECRET="+c.gossip.Secret, "GOSSIP_MODE="+mode))
 }
 
 // hidden are the hidden nodes that a node knows.
@@ -73,13 +70,13 @@ func TestGossipWithElixir(t *testing.T) {
 				wrong := c.gossip
 				wrong.Secret += "another one"
 
-				listens := start(t, config(t, c.name("listens"), c.mapper))
+				listens := gonode.Start(t, gonode.Config(t, c.name("listens"), c.mapper))
 				heard := &events{}
 				quiet := c.gossip
 				quiet.ListenOnly = true
 				keep(t, listens, quiet, heard.options())
 
-				announces := start(t, config(t, c.name("announces"), c.mapper))
+				announces := gonode.Start(t, gonode.Config(t, c.name("announces"), c.mapper))
 				found := &events{}
 				o := found.options()
 				o.Only = func(string) bool { return false } // it connects to nobody
@@ -90,7 +87,7 @@ func TestGossipWithElixir(t *testing.T) {
 				require.Equal(t, "connected", heard.next(t, c.name("announces")).what)
 				require.Equal(t, c.name("listens"), news().Node)
 
-				alien := start(t, config(t, c.name("alien"), c.mapper))
+				alien := gonode.Start(t, gonode.Config(t, c.name("alien"), c.mapper))
 				ak := keep(t, alien, wrong, nil)
 
 				c.elixir(t, c.name("ears"), "listen")

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/discovery"
@@ -23,10 +24,10 @@ func TestKeepThroughKill(t *testing.T) {
 		port := r.Epmd(t)
 		seen := r.Start(t, otp.Options{EpmdPort: port})
 		unseen := r.Start(t, otp.Options{EpmdPort: port, Hidden: true})
-		other := start(t, config(t, "other@127.0.0.1", port))
-		cfg := config(t, "go@127.0.0.1", port)
+		other := gonode.Start(t, gonode.Config(t, "other@127.0.0.1", port))
+		cfg := gonode.Config(t, "go@127.0.0.1", port)
 		cfg.Visible = true
-		n := start(t, cfg)
+		n := gonode.Start(t, cfg)
 		news := watched(t, n)
 		e := &events{}
 		k := keep(t, n, discovery.List{seen.Name(), unseen.Name(), other.Name(), n.Name()}, e.options())
@@ -85,7 +86,7 @@ func TestKeepRefused(t *testing.T) {
 		port := r.Epmd(t)
 		never := []string{"-kernel", "dist_auto_connect", "never"}
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: "another", ExtraArgs: never})
-		n := start(t, config(t, "go@127.0.0.1", port))
+		n := gonode.Start(t, gonode.Config(t, "go@127.0.0.1", port))
 		e := &events{}
 		keep(t, n, discovery.List{erl.Name()}, e.options())
 		require.Equal(t, "failed", e.next(t, erl.Name()).what)
@@ -111,7 +112,7 @@ func TestKeepTogether(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		erl := r.Start(t, otp.Options{EpmdPort: port})
-		n := start(t, config(t, "go@127.0.0.1", port))
+		n := gonode.Start(t, gonode.Config(t, "go@127.0.0.1", port))
 		erl.Eval(t, counting+`, spawn(fun F() -> {x, 'go@127.0.0.1'} ! y, receive after 1 -> F() end end)`)
 		var all [3]events
 		for i := range all {
@@ -140,53 +141,16 @@ func TestKeepPortMapperList(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
 		a := r.Start(t, otp.Options{EpmdPort: port})
-		n := start(t, config(t, "go@127.0.0.1", port))
+		n := gonode.Start(t, gonode.Config(t, "go@127.0.0.1", port))
 		e := &events{}
 		o := e.options()
 		o.Disconnect = true
-		k := keep(t, n, discovery.EPMD{Client: mapper(port).Client, Interval: 20 * time.Millisecond}, o)
+		k := keep(t, n, discovery.EPMD{Client: gonode.Mapper(port).Client, Interval: 20 * time.Millisecond}, o)
 		require.Equal(t, "connected", e.next(t, a.Name()).what)
 		b := r.Start(t, otp.Options{EpmdPort: port, Hidden: true})
 		require.Equal(t, "connected", e.next(t, b.Name()).what)
 		b.Kill()
 		require.Eventually(t, func() bool { return len(k.Peers()) == 1 }, expect.Limit, 5*time.Millisecond, "it is registered no more")
 		require.NoError(t, k.SourceErr())
-	})
-}
-
-// A process goes on as the node: its peers see nothing, the Keeper there finds them, and keeps
-// them.
-func TestKeepThroughMove(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := r.Start(t, otp.Options{EpmdPort: port})
-		cfg := config(t, "go@127.0.0.1", port)
-		n := start(t, cfg)
-		e := &events{}
-		k := keep(t, n, discovery.List{erl.Name()}, e.options())
-		require.Equal(t, "connected", e.next(t, erl.Name()).what)
-		erl.Eval(t, `(fun W() -> lists:member('go@127.0.0.1', nodes(hidden)) orelse begin timer:sleep(1), W() end end)(),
-			net_kernel:monitor_nodes(true, #{node_type => hidden})`) // it may hear of the connection later than Go does
-
-		f, err := n.Freeze(expect.Context(t))
-		if errors.Is(err, errors.ErrUnsupported) {
-			t.Skip("a node cannot move here: ", err)
-		}
-		require.NoError(t, err)
-		s, err := nodes.Restore(cfg, f.State(), duplicates(t, f.Descriptors()))
-		require.NoError(t, err)
-		later := s.Node()
-		t.Cleanup(func() { later.Close() })
-		require.NoError(t, f.Release())
-		require.NoError(t, s.Start(expect.Context(t)))
-		<-k.Done()
-		require.Empty(t, e.of(erl.Name()), "the one before has lost nothing")
-
-		keep(t, later, discovery.List{erl.Name()}, e.options())
-		require.Equal(t, "connected", e.next(t, erl.Name()).what)
-		require.Equal(t, "none", erl.Eval(t, `receive X -> X after 0 -> none end`))
-		require.Equal(t, "true", erl.Eval(t, "erlang:disconnect_node('go@127.0.0.1')"))
-		require.Equal(t, "lost", e.next(t, erl.Name()).what)
-		require.Equal(t, "connected", e.next(t, erl.Name(), "failed").what)
 	})
 }

@@ -2,8 +2,6 @@ package discovery
 
 import (
 	"context"
-	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -13,35 +11,12 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/gonode"
-	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/discovery"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/transport"
 )
 
 func TestMain(m *testing.M) { gonode.Main(m, envServe, serve) }
-
-// config is that of a node next to those of a port mapper.
-func config(t testing.TB, name string, port int) nodes.Config {
-	return nodes.Config{
-		Name: name, Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, name),
-		Resolver: mapper(port),
-	}
-}
-
-func mapper(port int) *nodes.PortMapper {
-	return &nodes.PortMapper{Client: epmd.Client{Addr: net.JoinHostPort("127.0.0.1", fmt.Sprint(port))}}
-}
-
-func start(t testing.TB, cfg nodes.Config) *nodes.Node {
-	t.Helper()
-	n, err := nodes.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(expect.Context(t)))
-	return n
-}
 
 // Events are what the functions of a Keeper's Options hear, by node.
 type events struct{ sync.Map }

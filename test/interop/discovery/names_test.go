@@ -10,6 +10,7 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/dns"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
@@ -48,7 +49,7 @@ func TestKeepDNS(t *testing.T) {
 		}
 
 		s.Set(dns.Records{"my-app.example.com.": {dns.Addr("127.0.0.1"), dns.Addr("127.0.0.9")}})
-		n := start(t, config(t, "go@127.0.0.1", mapped))
+		n := gonode.Start(t, gonode.Config(t, "go@127.0.0.1", mapped))
 		e := &events{}
 		o := e.options()
 		o.Disconnect = true
@@ -77,7 +78,7 @@ func TestKeepSRV(t *testing.T) {
 		})
 		source := discovery.SRV{Query: "_cnode._tcp.example.com", Basename: "node", Interval: interval, Resolver: s.Resolver()}
 		cfg := nodes.Config{Name: "go@127.0.0.1", Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Resolver: source}
-		n := start(t, cfg)
+		n := gonode.Start(t, cfg)
 		e := &events{}
 		keep(t, n, source, e.options())
 		require.ErrorIs(t, e.next(t, "node@gone.example.com").Err, nodes.ErrUnknownHost)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/line"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
@@ -28,7 +29,7 @@ func TestKeepThroughSplit(t *testing.T) {
 			erl = r.Start(t, otp.Across("erl", there.Addr(), linePort))
 			return nil
 		}))
-		n := start(t, nodes.Config{
+		n := gonode.Start(t, nodes.Config{
 			Name: "go@" + here.Addr(), Cookie: otp.DefaultCookie, HandshakeTimeout: time.Second, TickInterval: time.Second,
 			Transport: here.Transport(transport.TCP()), Resolver: nodes.FixedPort(linePort),
 			Listen: parseAddr(t, fmt.Sprintf("%s:%d", here.Addr(), linePort)), Logger: otp.Log(t, "go"),

@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"fmt"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -13,10 +12,10 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/global"
 	"github.com/cnode-go/cnode/nodes/pg"
 )
@@ -33,18 +32,6 @@ func start(t *testing.T, r otp.Release, port int) *otp.Node {
 	e.Load(t, shop)
 	require.Equal(t, "ok", e.Do(t, "{ok, _} = pg:start(pg), ok"))
 	return e
-}
-
-// becomes waits until an expression has a value.
-func becomes(t *testing.T, e *otp.Node, expr, want string) {
-	t.Helper()
-	var got string
-	for end := time.Now().Add(expect.Limit); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if got = e.Eval(t, expr); got == want {
-			return
-		}
-	}
-	require.Equal(t, want, got, expr)
 }
 
 // What another node sees of the processes that stop, in this order, and what it finds afterwards.
@@ -68,12 +55,12 @@ func TestApplicationStops(t *testing.T) {
 				require.Equal(t, "true", e.Eval(t, "net_kernel:connect_node('"+o.Name()+"')"))
 				require.Equal(t, "ok", o.Do(t, "ok = global:sync(), ok = shop:load(), application:start(shop)"))
 				node := "'" + o.Name() + "'"
-				becomes(t, e, "length(pg:get_members(idle))", "1")
+				e.Becomes(t, "length(pg:get_members(idle))", "1")
 				require.Equal(t, "ok", e.Do(t, fmt.Sprintf(
 					"[P, Q] = [rpc:call(%s, erlang, whereis, [N]) || N <- [idle, busy]], "+
 						"persistent_term:put(idle, P), persistent_term:put(w, shop:watch(P, Q, %d))", node, work)))
 				require.Equal(t, "ok", e.Do(t, "spawn("+node+", fun() -> "+how+" end), ok"))
-				becomes(t, e, "shop:seen(persistent_term:get(w))", seen)
+				e.Becomes(t, "shop:seen(persistent_term:get(w))", seen)
 				if how != "init:stop()" {
 					require.Equal(t, absent, e.Eval(t, "shop:find("+node+", persistent_term:get(idle))"))
 				}
@@ -90,12 +77,12 @@ func TestNodeDrainsAndStops(t *testing.T) {
 		e := start(t, r, port)
 		n, idle := goNode(t, port, e)
 		node := "'" + n.Name() + "'"
-		becomes(t, e, "[length(pg:get_members(N)) || N <- [idle, busy]]", "[1,1]")
+		e.Becomes(t, "[length(pg:get_members(N)) || N <- [idle, busy]]", "[1,1]")
 		require.Equal(t, "ok", e.Do(t, fmt.Sprintf("persistent_term:put(idle, global:whereis_name({shop, idle})), "+
 			"persistent_term:put(b, global:whereis_name({shop, busy}))")))
 
 		require.NoError(t, n.Drain(expect.Context(t)))
-		becomes(t, e, "{[pg:get_members(N) || N <- [idle, busy]], [global:whereis_name({shop, N}) || N <- [idle, busy]]}",
+		e.Becomes(t, "{[pg:get_members(N) || N <- [idle, busy]], [global:whereis_name({shop, N}) || N <- [idle, busy]]}",
 			"{[[],[]],[undefined,undefined]}")
 		require.Equal(t, "false", e.Eval(t, "{ok, Names} = erl_epmd:names({127,0,0,1}), lists:keymember(\"shop\", 1, Names)"))
 		require.Equal(t, "done", e.Eval(t, "gen_server:call({idle, "+node+"}, {work, self(), 0})"), "it serves on")
@@ -106,10 +93,10 @@ func TestNodeDrainsAndStops(t *testing.T) {
 
 		late := make(chan error, 1)
 		go func() { late <- n.Shutdown(context.Background()) }()
-		becomes(t, e, "shop:seen(persistent_term:get(w))", "[{down,idle,shutdown}]")
+		e.Becomes(t, "shop:seen(persistent_term:get(w))", "[{down,idle,shutdown}]")
 		require.Equal(t, nodes.StateStopping, n.State())
 		require.Equal(t, absent, e.Eval(t, "shop:find("+node+", persistent_term:get(idle))"))
-		becomes(t, e, "shop:seen(persistent_term:get(w))", seen)
+		e.Becomes(t, "shop:seen(persistent_term:get(w))", seen)
 		require.NoError(t, <-late)
 		require.Error(t, idle.Err())
 	})
@@ -121,20 +108,17 @@ func goNode(t *testing.T, port int, e *otp.Node) (n *nodes.Node, idle *nodes.Mai
 	var scope *pg.Scope
 	var names *global.Global
 	boxes := map[string]*nodes.Mailbox{}
-	n, err := nodes.New(nodes.Config{
-		Name: "shop@127.0.0.1", Cookie: otp.DefaultCookie, Visible: true, HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, "Go node"),
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-		Setup: func(n *nodes.Node) (err error) {
-			if scope, err = pg.Start(t.Context(), n, "", nil); err != nil {
-				return err
-			}
-			names, err = global.Start(t.Context(), n, nil)
+	cfg := gonode.Config(t, "shop@127.0.0.1", port)
+	cfg.Visible = true
+	cfg.Setup = func(n *nodes.Node) (err error) {
+		if scope, err = pg.Start(t.Context(), n, "", nil); err != nil {
 			return err
-		},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close(); scope.Close() })
-	require.NoError(t, n.Start(expect.Context(t)))
+		}
+		names, err = global.Start(t.Context(), n, nil)
+		return err
+	}
+	t.Cleanup(func() { scope.Close() })
+	n = gonode.Start(t, cfg)
 	for _, name := range []string{"idle", "busy"} {
 		b, err := n.Serve(name, nodes.Server{On: map[string]nodes.Func{
 			"work": nodes.FuncOf(func(ctx context.Context, from ei.Pid, ms int) (ei.Atom, error) {
@@ -147,7 +131,7 @@ func goNode(t *testing.T, port int, e *otp.Node) (n *nodes.Node, idle *nodes.Mai
 		require.NoError(t, scope.Join(expect.Context(t), ei.Atom(name), b))
 		boxes[name] = b
 	}
-	_, err = n.Connect(expect.Context(t), e.Name())
+	_, err := n.Connect(expect.Context(t), e.Name())
 	require.NoError(t, err)
 	require.NoError(t, names.Sync(expect.Context(t)))
 	for name, b := range boxes {

@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,9 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
 const (
@@ -116,14 +114,9 @@ func each(t *testing.T, f func(w *world)) {
 // node starts a Go node.
 func (w *world) node() *nodes.Node {
 	w.t.Helper()
-	n, err := nodes.New(nodes.Config{
-		Name: fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32()), Cookie: otp.DefaultCookie, Logger: slog.New(slog.NewTextHandler(w.excess, nil)),
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.lab.port)}},
-	})
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { require.NoError(w.t, n.Close()) })
-	require.NoError(w.t, n.Start(w.ctx))
-	return n
+	cfg := gonode.Config(w.t, fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32()), w.lab.port)
+	cfg.Logger = slog.New(slog.NewTextHandler(w.excess, nil))
+	return gonode.Start(w.t, cfg)
 }
 
 // An excess keeps what a Go node logs about events that it has not demanded.
@@ -151,13 +144,10 @@ func (x *excess) String() string {
 func (l *lab) launch(t *testing.T) *peer {
 	t.Helper()
 	name := fmt.Sprintf("ex%08x@127.0.0.1", rand.Uint32())
-	cmd := exec.Command(l.elixir.Program, "--name", name, "--cookie", otp.DefaultCookie, "-e",
-		`Code.compile_string(IO.read(:stdio, :eof)); IO.puts("ready #{node()} 0"); Process.sleep(:infinity)`)
-	// the files are not in the root file system that Elixir may be in
-	cmd.Stdin = strings.NewReader(sources(t))
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", l.port), "ERL_EPMD_ADDRESS=127.0.0.1",
+	cmd := l.elixir.Command(context.Background(), t, l.port, name,
+		`Code.compile_string(IO.read(:stdio, :eof)); IO.puts("ready #{node()} 0"); Process.sleep(:infinity)`,
 		"ELIXIR_ERL_OPTIONS=-connect_all false -kernel prevent_overlapping_partitions false")
+	cmd.Stdin = strings.NewReader(sources(t))
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	p, err := otp.LaunchProgram(ctx, cmd)

@@ -13,9 +13,9 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/accord"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
 )
 
@@ -39,10 +39,7 @@ func TestAccord(t *testing.T) {
 				x := &accord.Node{}
 				cfg := config(t, uniqueName([]string{"g", "z", "m"}[i]), port)
 				cfg.Setup = x.Setup
-				n, err := nodes.New(cfg)
-				require.NoError(t, err)
-				t.Cleanup(func() { n.Close() })
-				require.NoError(t, n.Start(within(t)))
+				gonode.Start(t, cfg)
 				c.Members = append(c.Members, x)
 			}
 			// cookie is the one that two members have for each other; OTP's keeps its own.

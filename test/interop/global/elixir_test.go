@@ -3,11 +3,7 @@ package global
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -60,13 +56,7 @@ func TestElixir(t *testing.T) {
 		}, nil)
 		require.NoError(t, err)
 		require.NoError(t, m.Register(within(t), "answer", srv, global.Method{}))
-		cmd := exec.CommandContext(t.Context(), e.Program, "--name", "zelixir@127.0.0.1", "--cookie", otp.DefaultCookie, "-e", elixirSide)
-		var complaints strings.Builder
-		cmd.Dir, cmd.Stderr, cmd.WaitDelay = t.TempDir(), &complaints, 10*time.Second
-		cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port), "ERL_EPMD_ADDRESS=127.0.0.1", "GO_NODE="+m.n.Name())
-		out, err := cmd.Output()
-		require.NoError(t, err, "%s%s", out, &complaints)
-		require.Equal(t, "all of it\n", string(out))
+		require.Equal(t, "all of it\n", e.Prints(t, port, "zelixir@127.0.0.1", elixirSide, "GO_NODE="+m.n.Name()))
 		require.Equal(t, ei.Atom("noted"), <-noted)
 		require.NoError(t, <-counted)
 	})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
@@ -28,10 +29,7 @@ func TestExternal(t *testing.T) {
 			_, starting = global.Start(t.Context(), n, nil)
 			return nil
 		}
-		n, err := nodes.New(cfg)
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
-		require.NoError(t, n.Start(within(t)))
+		n := gonode.Start(t, cfg)
 		require.ErrorIs(t, starting, global.ErrHidden)
 
 		box, err := n.NewMailbox(nil)

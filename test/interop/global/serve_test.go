@@ -28,11 +28,7 @@ const (
 
 func served(t *testing.T, name string, port, count int) *otp.Program {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = []string{
-		envServe + "=" + name, envWorkers + "=" + strconv.Itoa(count), "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"),
-		"TMPDIR=" + os.TempDir(), "ERL_EPMD_PORT=" + strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1",
-		"GORACE=halt_on_error=1 atexit_sleep_ms=0",
-	}
+	cmd.Env = gonode.Environment(t, port, envServe+"="+name, envWorkers+"="+strconv.Itoa(count))
 	return otp.Serve(t, cmd)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
@@ -26,11 +27,7 @@ func TestSys(t *testing.T) {
 			}
 			return err
 		}
-		var err error
-		m.n, err = nodes.New(cfg)
-		require.NoError(t, err)
-		t.Cleanup(func() { m.n.Close() })
-		require.NoError(t, m.n.Start(within(t)))
+		m.n = gonode.Start(t, cfg)
 		m.connect(t, erl)
 		meet(t, []member{m}, []*otp.Node{erl})
 		is := func(want, expr string) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
@@ -36,11 +37,7 @@ func TestUnknownCalls(t *testing.T) {
 			m.Global, err = global.Start(t.Context(), n, nil)
 			return err
 		}
-		var err error
-		m.n, err = nodes.New(cfg)
-		require.NoError(t, err)
-		t.Cleanup(func() { m.n.Close() })
-		require.NoError(t, m.n.Start(within(t)))
+		m.n = gonode.Start(t, cfg)
 		m.connect(t, erl)
 		meet(t, []member{m}, []*otp.Node{erl})
 		for _, name := range []string{"global_name_server", "cnode_global_locker", "pg", "'Elixir.Phoenix.PubSub'",

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes"
 )
 
 // A counting counts the lines of a log that have a text.
@@ -42,12 +42,9 @@ func TestWithoutGlobal(t *testing.T) {
 			one, two := r.Start(t, otp.Options{EpmdPort: port}), r.Start(t, otp.Options{EpmdPort: port})
 			cfg, warnings := config(t, uniqueName("w"), port), new(atomic.Int32)
 			cfg.Visible, cfg.Logger = visible, slog.New(counting{cfg.Logger.Handler(), "does not run nodes/global", warnings})
-			n, err := nodes.New(cfg)
-			require.NoError(t, err)
-			t.Cleanup(func() { n.Close() })
-			require.NoError(t, n.Start(within(t)))
+			n := gonode.Start(t, cfg)
 			require.Equal(t, "true", one.Eval(t, fmt.Sprintf("net_kernel:connect_node('%s')", n.Name())))
-			_, err = n.Connect(within(t), two.Name())
+			_, err := n.Connect(within(t), two.Name())
 			require.NoError(t, err)
 			if visible {
 				eventually(t, func() bool { return warnings.Load() > 0 })

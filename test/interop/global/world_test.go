@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/global"
 )
 
@@ -42,10 +42,6 @@ func eventually(t testing.TB, f func() bool, what ...func() string) {
 	}
 }
 
-func portMapper(port int) *nodes.PortMapper {
-	return &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}}
-}
-
 // uniqueName is one that the Erlang nodes of otp.Options, which begin with an n, are greater than.
 func uniqueName(first string) string {
 	return fmt.Sprintf("%s%08x@127.0.0.1", first, rand.Uint32())
@@ -58,10 +54,9 @@ type member struct {
 }
 
 func config(t testing.TB, name string, port int) nodes.Config {
-	return nodes.Config{
-		Name: name, Cookie: otp.DefaultCookie, Resolver: portMapper(port), Visible: true,
-		HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, name),
-	}
+	cfg := gonode.Config(t, name, port)
+	cfg.Visible = true
+	return cfg
 }
 
 func startMember(t testing.TB, name string, port int) member {
@@ -77,11 +72,7 @@ func (m *member) start(t testing.TB, cfg nodes.Config) {
 		m.Global, err = global.Start(t.Context(), n, nil)
 		return err
 	}
-	var err error
-	m.n, err = nodes.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { m.n.Close() })
-	require.NoError(t, m.n.Start(within(t)))
+	m.n = gonode.Start(t, cfg)
 }
 
 func (m member) process(t testing.TB) *nodes.Mailbox {

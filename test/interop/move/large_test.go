@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
@@ -206,7 +207,7 @@ func movesInLargeMessages(t *testing.T, r otp.Release, theirs, ours []int) {
 	var workers [2]*nodes.Node
 	for i := range workers {
 		n, err := nodes.New(nodes.Config{
-			Name: "large" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: finder{mapper(port)}, Creation: 4711,
+			Name: "large" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: finder{gonode.Mapper(port)}, Creation: 4711,
 			Worker:    uint16(i),
 			Transport: virtual.Limit(transport.TCP(), virtual.LimitOptions{Read: largeRate, Write: largeRate, Burst: 64 << 10}),
 			Setup:     func(n *nodes.Node) error { _, err := n.Handle("sink", in.take, nil); return err },

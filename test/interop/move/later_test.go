@@ -26,7 +26,7 @@ func TestLateAnswersMove(t *testing.T) {
 		came := make(chan *nodes.Call, 2)
 		var kept, goesOn *nodes.Call
 		cfg := nodes.Config{
-			Name: "later" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: mapper(port),
+			Name: "later" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: gonode.Mapper(port),
 			Handover: func(context.Context) ([]byte, error) { return ei.Append(nil, kept) },
 			Setup: func(n *nodes.Node) error {
 				b, err := n.Serve("server", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) {

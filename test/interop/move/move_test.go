@@ -20,7 +20,6 @@ import (
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 )
 
 // connMoves is how often something moves in one test; CNODE_MOVES sets another number, for long
@@ -176,10 +175,6 @@ func stopped(t testing.TB, erl *otp.Node, in *sink, sent int64) {
 // finder finds nodes at a port mapper, and publishes nothing.
 type finder struct{ nodes.Resolver }
 
-func mapper(port int) *nodes.PortMapper {
-	return &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}}
-}
-
 // A connection moves between two nodes of one name while the Erlang node streams both ways.
 func TestConnMoves(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
@@ -191,7 +186,7 @@ func TestConnMoves(t *testing.T) {
 		var workers [2]*nodes.Node
 		for i := range workers {
 			n, err := nodes.New(nodes.Config{
-				Name: "mover" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: finder{mapper(port)}, Creation: 4711,
+				Name: "mover" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: finder{gonode.Mapper(port)}, Creation: 4711,
 				Worker: uint16(i),
 				Setup:  func(n *nodes.Node) error { _, err := n.Handle("sink", in.take, nil); return err },
 			})
@@ -239,7 +234,7 @@ func TestNodeMoves(t *testing.T) {
 		ctx := soon(t)
 		in := &sink{}
 		cfg := nodes.Config{
-			Name: "upgraded" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: mapper(port),
+			Name: "upgraded" + strconv.Itoa(os.Getpid()) + "@127.0.0.1", Cookie: erl.Cookie(), Resolver: gonode.Mapper(port),
 			Setup: func(n *nodes.Node) error {
 				n.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
 				_, err := n.Handle("sink", in.take, nil)
@@ -310,7 +305,7 @@ func TestNodeMoves(t *testing.T) {
 		box.Exit(ei.Atom("left"))
 		require.Equal(t, "left", erl.Eval(t, "watcher ! {ask, self()}, receive {watcher, Why} -> Why after 20000 -> none end"))
 		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping("+us+")"))
-		names, err := mapper(port).Resolve(ctx, n.Name())
+		names, err := gonode.Mapper(port).Resolve(ctx, n.Name())
 		require.NoError(t, err)
 		require.NotNil(t, names.Addr, "still published")
 	})

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/stretchr/testify/require"
 )
 
@@ -36,16 +36,9 @@ type place struct {
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	w := &place{t: t, port: otp.Epmd(t), dir: t.TempDir()}
-	name := fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32())
-	n, err := nodes.New(nodes.Config{
-		Name: name, Cookie: otp.DefaultCookie, Logger: otp.Log(t, name),
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.port)}},
-		Setup:    setUp,
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, n.Close()) })
-	require.NoError(t, n.Start(w.soon()))
-	w.n = n
+	cfg := gonode.Config(t, fmt.Sprintf("go%08x@127.0.0.1", rand.Uint32()), w.port)
+	cfg.Setup = setUp
+	w.n = gonode.Start(t, cfg)
 	return w
 }
 

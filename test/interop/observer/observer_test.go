@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,11 +14,11 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/observer"
 )
 
@@ -27,19 +26,13 @@ import (
 // which five messages wait.
 func start(t testing.TB, name string, port int, o *observer.Options, edit ...func(*nodes.Config)) *nodes.Node {
 	t.Helper()
-	cfg := nodes.Config{
-		Name: name, Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, name), Visible: true, ProfileLabels: true,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-		Setup:    func(n *nodes.Node) error { return observer.Serve(n, o) },
-	}
+	cfg := gonode.Config(t, name, port)
+	cfg.Visible, cfg.ProfileLabels = true, true
+	cfg.Setup = func(n *nodes.Node) error { return observer.Serve(n, o) }
 	for _, f := range edit {
 		f(&cfg)
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	ctx := expect.Context(t)
-	require.NoError(t, n.Start(ctx))
+	n, ctx := gonode.Start(t, cfg), expect.Context(t)
 	till, err := n.Serve("till", nodes.Server{
 		Call:  func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil },
 		State: func() any { return map[ei.Atom]int{"total": 7} },
@@ -228,16 +221,7 @@ func TestScriptStops(t *testing.T) {
 // elixir runs a script in which node is the Go node's name, and gives what it prints.
 func elixir(t *testing.T, e otp.Elixir, n *nodes.Node, port int, script string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "script.exs")
-	require.NoError(t, os.WriteFile(file, []byte(fmt.Sprintf("node = :%q\ntrue = Node.connect(node)\n%s", n.Name(), script)), 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), otp.HandshakeTime*2)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, e.Program, "--name", "ex@127.0.0.1", "--cookie", otp.DefaultCookie, file)
-	cmd.Env = append(os.Environ(), "ERL_EPMD_PORT="+strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1")
-	cmd.Dir = t.TempDir()
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
-	return string(out)
+	return e.Prints(t, port, "ex@127.0.0.1", fmt.Sprintf("node = :%q\ntrue = Node.connect(node)\n%s", n.Name(), script))
 }
 
 // IEx's i/1 of a process of a Go node, and Elixir's modules by erpc.

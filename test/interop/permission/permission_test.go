@@ -13,8 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
 // limit is for what takes milliseconds, unless something is broken.
@@ -31,10 +31,7 @@ func newScene(t *testing.T, r otp.Release, workers int) *scene {
 	port := r.Epmd(t)
 	s := &scene{refunds: filepath.Join(t.TempDir(), "refunds")}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = []string{
-		envServe + "=" + strconv.Itoa(workers), envRefunds + "=" + s.refunds, "HOME=" + t.TempDir(), "TMPDIR=" + sockdir.New(t),
-		"ERL_EPMD_PORT=" + strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1",
-	}
+	cmd.Env = gonode.Environment(t, port, envServe+"="+strconv.Itoa(workers), envRefunds+"="+s.refunds)
 	s.p = otp.Serve(t, cmd)
 	s.admin = r.Start(t, otp.Options{Name: "admin", EpmdPort: port})
 	s.web = r.Start(t, otp.Options{Name: "web", EpmdPort: port})

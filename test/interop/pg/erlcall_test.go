@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
@@ -48,10 +49,7 @@ func TestErlCall(t *testing.T) {
 					n.Expose("shop", "price", nodes.FuncOf(func() int { return 20 }))
 					return tt.setUp(t.Context(), n)
 				}
-				n, err := nodes.New(cfg)
-				require.NoError(t, err)
-				t.Cleanup(func() { n.Close() })
-				require.NoError(t, n.Start(soon(t)))
+				n := gonode.Start(t, cfg)
 				for i := range 30 {
 					// as relx does, which asks for a name, and under a name of its own
 					args := []string{"-R"}

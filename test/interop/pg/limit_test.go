@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pg"
@@ -27,10 +28,7 @@ func TestLimit(t *testing.T) {
 			s, err = pg.Start(t.Context(), n, "", &pg.Options{Limit: 1 << 20})
 			return err
 		}
-		n, err := nodes.New(cfg)
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
-		require.NoError(t, n.Start(soon(t)))
+		n := gonode.Start(t, cfg)
 		fill := func(from int) {
 			t.Helper()
 			require.Equal(t, "ok", erl.Do(t, fmt.Sprintf(

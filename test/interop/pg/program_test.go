@@ -4,7 +4,6 @@ package pg
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -15,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
 // A program is a running cnode-demo serve, of whose group g the process peer is a member.
@@ -27,10 +26,7 @@ type program struct {
 
 func serve(t *testing.T, port int, args ...string) *program {
 	t.Helper()
-	env := []string{
-		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + sockdir.New(t),
-		"ERL_EPMD_PORT=" + strconv.Itoa(port), "ERL_EPMD_ADDRESS=127.0.0.1",
-	}
+	env := gonode.Environment(t, port)
 	p := &program{command: func(args ...string) *exec.Cmd {
 		cmd := exec.Command(demo.Path(t), args...)
 		cmd.Env = env
@@ -45,33 +41,6 @@ func serve(t *testing.T, port int, args ...string) *program {
 		}
 	})
 	return p
-}
-
-// serve --pg: its member is seen, also after an upgrade, and gone when the program is killed.
-func TestServe(t *testing.T) {
-	otp.Each(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, port)
-		scope := scopeOf(t, erl)
-		p := serve(t, port)
-		erl.Do(t, fmt.Sprintf(`pong = net_adm:ping('%s')`, p.Name))
-		seesErl(t, erl, "g", p.Name)
-		erl.Do(t, `pg:monitor_scope()`)
-		out, err := p.command("upgrade", p.Name).CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		require.Contains(t, string(out), "upgraded")
-		member(t, erl, "m", "g")
-		seesErl(t, erl, "g", p.Name, erl.Name())
-		require.Equal(t, "{{ok,hello},[join]}", erl.Do(t, told+
-			`[P] = [P || P <- pg:get_members(g), node(P) =/= node()], {gen_server:call(P, hello),
-			(fun F() -> receive {_, What, _, _} -> [What | F()] after 0 -> [] end end)()}`))
-		pid, err := strconv.Atoi(erl.Do(t, fmt.Sprintf(`rpc:call('%s', cnode, pid, [])`, p.Name)))
-		require.NoError(t, err)
-		require.NotEqual(t, pid, p.Pid())
-		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-		seesErl(t, erl, "g", erl.Name())
-		require.Equal(t, scope, scopeOf(t, erl))
-	})
 }
 
 // serve leaves its group when it is told to end, in each of its processes, and answers for a while

@@ -76,7 +76,9 @@ func TestAnything(t *testing.T) {
 					_, _ = n.Connect(soon(t), erl.Name())
 				case random.IntN(4) == 0:
 					_ = c.Close()
-				case random.IntN(10) == 0:
+				case random.IntN(4) == 0:
+					erl.Do(t, fmt.Sprintf(`erlang:disconnect_node('%s')`, n.Name()))
+				case random.IntN(4) == 0:
 					if b := n.Whereis("pg"); b != nil {
 						b.Exit(ei.Atom("kill"))
 					}
@@ -95,6 +97,7 @@ func TestAnything(t *testing.T) {
 		erl.Do(t, `all ! {kill, self()}, receive ok -> ok end`)
 		require.True(t, eventually(func() bool { return len(slices.Collect(s.Groups())) == 0 && erl.Eval(t, "pg:which_groups()") == "[]" }))
 		require.LessOrEqual(t, n.Stats().Mailboxes, 3)
+		require.NoError(t, s.Err())
 		require.Equal(t, scope, scopeOf(t, erl))
 	})
 }

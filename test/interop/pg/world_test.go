@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,9 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/pg"
 )
 
@@ -60,18 +59,14 @@ func goNode(t *testing.T, port int, visible bool, edit ...func(cfg *nodes.Config
 	for _, edit := range edit {
 		edit(&cfg)
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close(); s.Close() })
-	require.NoError(t, n.Start(soon(t)))
-	return n, s
+	t.Cleanup(func() { s.Close() })
+	return gonode.Start(t, cfg), s
 }
 
 func goConfig(t *testing.T, port int, visible bool) nodes.Config {
-	return nodes.Config{
-		Name: fmt.Sprintf("go%d@127.0.0.1", started.Add(1)), Cookie: otp.DefaultCookie, Visible: visible, Logger: otp.Log(t, "Go node"),
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-	}
+	cfg := gonode.Config(t, fmt.Sprintf("go%d@127.0.0.1", started.Add(1)), port)
+	cfg.Visible = visible
+	return cfg
 }
 
 func box(t *testing.T, n *nodes.Node) *nodes.Mailbox {

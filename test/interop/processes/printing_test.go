@@ -119,13 +119,8 @@ func TestPrintsInElixir(t *testing.T) {
 			send(pid, {:exit, :enough})
 			receive do {:EXIT, ^pid, reason} -> IO.inspect(reason) end
 		`
-		cmd := exec.CommandContext(t.Context(), e.Program, "--name", "ex@127.0.0.1", "--cookie", otp.DefaultCookie, "-e", script)
-		var complaints strings.Builder
-		cmd.Dir, cmd.Stderr, cmd.WaitDelay = t.TempDir(), &complaints, 10*time.Second
-		cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port), "ERL_EPMD_ADDRESS=127.0.0.1", "ELIXIR_ERL_OPTIONS=+fnu")
-		out, err := cmd.Output()
-		require.NoError(t, err, "%s%s", out, &complaints)
-		require.Equal(t, "one\ntwo\n{\"typed\\n\", \"more\", {\"\", \"three\"}}\nhello\n:enough\n", string(out))
+		require.Equal(t, "one\ntwo\n{\"typed\\n\", \"more\", {\"\", \"three\"}}\nhello\n:enough\n",
+			e.Prints(t, port, "ex@127.0.0.1", script, "ELIXIR_ERL_OPTIONS=+fnu"))
 	})
 }
 

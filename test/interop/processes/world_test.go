@@ -6,17 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/groupleader"
 	"github.com/stretchr/testify/require"
 )
@@ -29,19 +27,12 @@ const tick = 5 * time.Millisecond
 // startNode starts a node of Go with the functions below.
 func startNode(t testing.TB, name string, port int, edit ...func(*nodes.Config)) *nodes.Node {
 	t.Helper()
-	cfg := nodes.Config{
-		Name: name, Cookie: otp.DefaultCookie, HandshakeTimeout: otp.HandshakeTime, Logger: otp.Log(t, name),
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-	}
+	cfg := gonode.Config(t, name, port)
+	cfg.Setup = func(n *nodes.Node) error { expose(n); return nil }
 	for _, f := range edit {
 		f(&cfg)
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	expose(n)
-	require.NoError(t, n.Start(expect.Context(t)))
-	return n
+	return gonode.Start(t, cfg)
 }
 
 // A meeting is an Erlang node and one of Go.

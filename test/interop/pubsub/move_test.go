@@ -41,19 +41,13 @@ func TestMove(t *testing.T) {
 			}
 			return ps.Subscribe(b, "numbers")
 		}
-		var err error
-		w.n, err = nodes.New(cfg)
-		require.NoError(w.t, err)
-		require.NoError(w.t, w.n.Start(w.ctx()))
+		w.n = gonode.Start(w.t, cfg)
 		w.startPeers(1)
 		x, y := w.lab.peers[0], w.lab.peers[1]
 		w.meet()
 		w.track(x, "room", "key0", "0")
 		w.eventually("key0=0", func() string { return seen(p, "room") })
-		watcher, err := nodes.New(w.config(goName())) // asks while the other one is frozen
-		require.NoError(w.t, err)
-		defer watcher.Close()
-		require.NoError(w.t, watcher.Start(w.ctx()))
+		watcher := gonode.Start(w.t, w.config(goName())) // asks while the other one is frozen
 		send := func(i int) {
 			v, err := watcher.RPC(w.ctx(), x.name, "Elixir.Peer", "broadcast", elixirName(w.pubsub), "numbers", ei.Tuple{ei.Atom("n"), ei.Int(i)})
 			require.NoError(w.t, err)
@@ -73,7 +67,7 @@ func TestMove(t *testing.T) {
 				next++
 			}
 			key := fmt.Sprintf("key%d", round+1)
-			_, err = watcher.RPC(w.ctx(), y.name, "Elixir.Peer", "track", elixirName(w.presence), "room", key,
+			_, err := watcher.RPC(w.ctx(), y.name, "Elixir.Peer", "track", elixirName(w.presence), "room", key,
 				map[ei.Atom]any{"name": fmt.Sprint(round + 1)})
 			require.NoError(w.t, err)
 			want = append(want, fmt.Sprintf("%s=%d", key, round+1))
@@ -137,17 +131,11 @@ func TestMoveTracked(t *testing.T) {
 			}
 			return p.Track(w.ctx(), worker, "room", "go", person{"Go"})
 		}
-		var err error
-		w.n, err = nodes.New(cfg)
-		require.NoError(w.t, err)
-		require.NoError(w.t, w.n.Start(w.ctx()))
+		w.n = gonode.Start(w.t, cfg)
 		w.startPeers(1)
 		x, y := w.lab.peers[0], w.lab.peers[1]
 		w.meet()
-		watcher, err := nodes.New(w.config(goName()))
-		require.NoError(w.t, err)
-		defer watcher.Close()
-		require.NoError(w.t, watcher.Start(w.ctx()))
+		watcher := gonode.Start(w.t, w.config(goName()))
 		loose := w.box()
 		require.NoError(w.t, p.Update(w.ctx(), worker, "room", "go", person{"Gopher"}))
 		require.NoError(w.t, p.Track(w.ctx(), loose, "room", "loose", person{"L"}))
@@ -158,7 +146,7 @@ func TestMoveTracked(t *testing.T) {
 		for round := range 4 {
 			frozen, state, fds := w.freeze()
 			key := fmt.Sprintf("y%d", round)
-			_, err = watcher.RPC(w.ctx(), y.name, "Elixir.Peer", "track", elixirName(w.presence), "room", key, map[ei.Atom]any{"name": "Y"})
+			_, err := watcher.RPC(w.ctx(), y.name, "Elixir.Peer", "track", elixirName(w.presence), "room", key, map[ei.Atom]any{"name": "Y"})
 			require.NoError(w.t, err)
 			if round == 1 { // it fails, and goes on here
 				for _, fd := range fds {

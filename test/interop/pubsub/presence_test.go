@@ -118,55 +118,10 @@ func (w *world) presences(pool int) {
 func (w *world) listed(p *peer, topic string, many int) (text string) {
 	w.t.Helper()
 	require.Eventually(w.t, func() bool {
-		list, _ := w.call(p, "list", elixirName(w.presence), topic).(ei.List)
-		if len(list) != many {
-			return false
-		}
-		var all []string
-		for _, one := range list {
-			var pair struct {
-				_    struct{} `ei:"tuple"`
-				Key  string
-				Meta user
-			}
-			require.NoError(w.t, ei.UnmarshalTerm(one, &pair))
-			all = append(all, pair.Key+"="+pair.Meta.Name)
-		}
-		slices.Sort(all)
-		text = strings.Join(all, " ")
-		return true
+		text = w.at(p, topic)
+		return len(strings.Fields(text)) == many
 	}, limit, tick)
 	return text
-}
-
-// A tracker that ends in good order takes its people along at once; one that is killed does when
-// another one comes in its place, or when it has been silent for too long.
-func TestPresenceReplicas(t *testing.T) {
-	each(t, func(w *world) {
-		w.start(1)
-		x, y := w.lab.peers[0], w.lab.peers[1]
-		w.track(x, "room", "ann", "Ann")
-		w.track(y, "room", "bob", "Bob")
-		p := w.follow(1)
-		w.eventually("ann=Ann bob=Bob", func() string { return seen(p, "room") })
-		w.call(y, "permdown", elixirName(w.presence))
-		w.eventually("ann=Ann", func() string { return seen(p, "room") })
-		w.call(y, "restart_presence", elixirName(w.pubsub), elixirName(w.presence), w.options(1))
-		w.track(y, "room", "carl", "Carl")
-		w.eventually("ann=Ann carl=Carl", func() string { return seen(p, "room") })
-
-		// a shard that dies: what it has tracked is gone with its next incarnation
-		shard := elixirName(w.presence) + "_shard0"
-		w.call(y, "kill", shard)
-		w.eventually("ann=Ann", func() string { return seen(p, "room") })
-
-		// what was not heard is asked for
-		require.NoError(w.t, w.n.Conn(x.name).Close())
-		w.track(y, "room", "dora", "Dora")
-		w.eventually("ann=Ann dora=Dora", func() string { return seen(p, "room") })
-		w.track(x, "room", "erik", "Erik") // connects again
-		w.eventually("ann=Ann dora=Dora erik=Erik", func() string { return seen(p, "room") })
-	})
 }
 
 // Those of a node that says nothing are hidden, and come back with it.

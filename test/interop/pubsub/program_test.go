@@ -3,7 +3,6 @@ package pubsub
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -12,9 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
-	"github.com/cnode-go/cnode/nodes"
 )
 
 var demo otp.Demo
@@ -33,10 +31,7 @@ func (w *world) serve(members int, args ...string) *program {
 	w.asks()
 	w.pubsub = fmt.Sprintf("App%08x.PubSub", rand.Uint32())
 	w.presence = strings.Replace(w.pubsub, "PubSub", "Presence", 1)
-	env := []string{
-		"HOME=" + w.t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + sockdir.New(w.t),
-		"ERL_EPMD_PORT=" + strconv.Itoa(w.lab.port), "ERL_EPMD_ADDRESS=127.0.0.1",
-	}
+	env := gonode.Environment(w.t, w.lab.port)
 	p := &program{t: w.t, command: func(args ...string) *exec.Cmd {
 		cmd := exec.Command(demo.Path(w.t), args...)
 		cmd.Env = env
@@ -59,11 +54,7 @@ func (w *world) serve(members int, args ...string) *program {
 // asks starts the node, without a PubSub, and connects all.
 func (w *world) asks() {
 	w.t.Helper()
-	var err error
-	w.n, err = nodes.New(w.config(goName()))
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { w.n.Close() })
-	require.NoError(w.t, w.n.Start(w.ctx()))
+	w.n = gonode.Start(w.t, w.config(goName()))
 }
 
 // lines are what the program has printed of the topic.
@@ -82,44 +73,6 @@ func (p *program) prints(want ...string) {
 		require.Equal(p.t, want, p.lines())
 	}
 	require.Equal(p.t, want, p.lines())
-}
-
-// What is broadcast is printed, what is published is broadcast; and nothing is lost, repeated or
-// out of order while the program goes on in new processes.
-func TestServe(t *testing.T) {
-	each(t, func(w *world) {
-		p := w.serve(3)
-		x, y := w.lab.peers[0], w.lab.peers[1]
-		name := elixirName(w.pubsub)
-		atY := w.call(y, "subscribe", name, "news")
-		w.call(x, "broadcast", name, "news", noteOf("x", 1))
-		p.prints(`{note,<<"x">>,1}`)
-		require.Equal(w.t, `{note,<<"x">>,1}`, w.next(y, atY))
-		box, err := w.n.NewMailbox(nil)
-		require.NoError(w.t, err)
-		require.NoError(w.t, box.SendName(w.ctx(), p.Name, "peer", ei.Tuple{ei.Atom("publish"), ei.Binary("news"), ei.Atom("hello")}))
-		require.Equal(w.t, "hello", w.next(y, atY))
-		p.prints(`{note,<<"x">>,1}`, "hello")
-
-		const many = 3000
-		flood := make(chan error, 1)
-		go func() {
-			_, err := w.n.RPC(w.ctx(), x.name, "Elixir.Peer", "trickle", name, "news", many)
-			flood <- err
-		}()
-		for range 3 {
-			before := len(p.lines())
-			require.True(w.t, assertSoon(func() bool { return len(p.lines()) > before || len(flood) > 0 }))
-			out, err := p.command("upgrade", p.Name).CombinedOutput()
-			require.NoError(w.t, err, "%s", out)
-		}
-		require.NoError(w.t, <-flood)
-		want := []string{`{note,<<"x">>,1}`, "hello"}
-		for i := range many {
-			want = append(want, fmt.Sprintf("{n,%d}", i+1))
-		}
-		p.prints(want...)
-	})
 }
 
 // With workers what is broadcast, and what is sent to the node by its name, reaches each, whichever

@@ -129,28 +129,6 @@ func TestPush(t *testing.T) {
 	})
 }
 
-// What comes in order stays in order, for each of many subscribers.
-func TestOrder(t *testing.T) {
-	const many = 2000
-	each(t, func(w *world) {
-		w.start(2)
-		type numbered struct {
-			_ struct{} `ei:"tuple=n"`
-			N int
-		}
-		var subscribers []func() numbered
-		for range 20 {
-			subscribers = append(subscribers, subscribed[numbered](w, "numbers"))
-		}
-		w.call(w.lab.peers[0], "flood", elixirName(w.pubsub), "numbers", many)
-		for _, next := range subscribers {
-			for i := range many {
-				require.Equal(w.t, i+1, next().N)
-			}
-		}
-	})
-}
-
 // Nobody broadcasts to a node that drains; it still does itself, also to its own subscribers.
 func TestDrain(t *testing.T) {
 	each(t, func(w *world) {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/pubsub"
@@ -241,10 +242,7 @@ func TestTrackSplit(t *testing.T) {
 		w.start(1)
 		x, y := w.lab.peers[0], w.lab.peers[1]
 		p := w.follow(1)
-		other, err := nodes.New(w.config(goName())) // asks x meanwhile
-		require.NoError(w.t, err)
-		defer other.Close()
-		require.NoError(w.t, other.Start(w.ctx()))
+		other := gonode.Start(w.t, w.config(goName())) // asks x meanwhile
 		through := *w
 		through.n = other
 		me := ei.Atom(w.n.Name())
@@ -256,7 +254,7 @@ func TestTrackSplit(t *testing.T) {
 		cut := func() {
 			w.t.Helper()
 			cookie("other")
-			_, err = other.RPC(w.ctx(), x.name, "erlang", "disconnect_node", me)
+			_, err := other.RPC(w.ctx(), x.name, "erlang", "disconnect_node", me)
 			require.NoError(w.t, err)
 		}
 		mend := func() {

@@ -6,10 +6,8 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,9 +16,9 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/pubsub"
 )
 
@@ -131,13 +129,10 @@ func each(t *testing.T, f func(w *world)) {
 // launch starts an Elixir node.
 func (l *lab) launch(t *testing.T, name string) *peer {
 	t.Helper()
-	cmd := exec.Command(l.elixir.Program, "--name", name, "--cookie", otp.DefaultCookie, "-e",
-		`Code.compile_string(IO.read(:stdio, :eof)); IO.puts("ready #{node()} 0"); Process.sleep(:infinity)`)
-	// the files are not in the root file system that Elixir may be in
-	cmd.Stdin = strings.NewReader(sources(t))
-	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", l.port), "ERL_EPMD_ADDRESS=127.0.0.1",
+	cmd := l.elixir.Command(context.Background(), t, l.port, name,
+		`Code.compile_string(IO.read(:stdio, :eof)); IO.puts("ready #{node()} 0"); Process.sleep(:infinity)`,
 		"ELIXIR_ERL_OPTIONS=-connect_all false -kernel prevent_overlapping_partitions false")
+	cmd.Stdin = strings.NewReader(sources(t))
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	p, err := otp.LaunchProgram(ctx, cmd)
@@ -147,10 +142,7 @@ func (l *lab) launch(t *testing.T, name string) *peer {
 
 // config is that of a node of the world.
 func (w *world) config(name string) nodes.Config {
-	return nodes.Config{
-		Name: name, Cookie: otp.DefaultCookie, Logger: otp.Log(w.t, name),
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(w.lab.port)}},
-	}
+	return gonode.Config(w.t, name, w.lab.port)
 }
 
 // start starts the Go node, and on all nodes a PubSub and a Presence of this test's own.
@@ -163,14 +155,8 @@ func (w *world) start(pool int) {
 		w.ps, err = pubsub.Start(w.t.Context(), n, w.pubsub, &pubsub.Options{PoolSize: pool})
 		return err
 	}
-	var err error
-	w.n, err = nodes.New(cfg)
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() {
-		require.NoError(w.t, w.ps.Close())
-		require.NoError(w.t, w.n.Close())
-	})
-	require.NoError(w.t, w.n.Start(w.ctx()))
+	w.n = gonode.Start(w.t, cfg)
+	w.t.Cleanup(func() { require.NoError(w.t, w.ps.Close()) })
 	w.startPeers(pool)
 	w.meet()
 }

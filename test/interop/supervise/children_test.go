@@ -29,7 +29,7 @@ func TestErlangSupervisor(t *testing.T) {
 		}
 		child := `[{pricing, A, worker, _}] = supervisor:which_children(tsup), C = catch go_child:pid(A), `
 		erl.Do(t, begin(n.Name()))
-		eventually(t, erl, "true", child+`is_pid(C) andalso node(C) =/= node()`)
+		erl.Becomes(t, child+`is_pid(C) andalso node(C) =/= node()`, "true")
 		require.Equal(t, "5", erl.Eval(t, bind(n, `gen_server:call(S, {add, 5})`)))
 		require.Equal(t, "[1,1]", erl.Eval(t, `[proplists:get_value(K, supervisor:count_children(tsup)) || K <- [specs, active]]`))
 		first := n.Whereis("pricing").Pid()
@@ -50,7 +50,7 @@ func TestErlangSupervisor(t *testing.T) {
 		require.Equal(t, "ok", erl.Eval(t, `supervisor:terminate_child(tsup, pricing)`))
 		require.Equal(t, "shutdown", terminated.Load())
 		require.Equal(t, "ok", erl.Eval(t, `element(1, supervisor:restart_child(tsup, pricing))`))
-		eventually(t, erl, "true", child+`is_pid(C)`)
+		erl.Becomes(t, child+`is_pid(C)`, "true")
 		terminated.Store("")
 		erl.Do(t, `exit(whereis(tsup), kill)`)
 		require.Eventually(t, func() bool { return terminated.Load() == "shutdown" && n.Whereis("pricing") == nil }, expect.Limit,
@@ -59,7 +59,7 @@ func TestErlangSupervisor(t *testing.T) {
 
 		// a second parent does not get the process
 		erl.Do(t, begin(n.Name()))
-		eventually(t, erl, "true", child+`is_pid(C)`)
+		erl.Becomes(t, child+`is_pid(C)`, "true")
 		require.Contains(t, erl.Eval(t, `erpc:call('`+n.Name()+`', pricing, start_link, [])`), "{error,{already_started,")
 	})
 }
@@ -77,18 +77,18 @@ func TestErlangSupervisorLosesNode(t *testing.T) {
 		erl.Do(t, `tsup:start(#{}, [go_child:spec('`+name+`', P) || P <- [`+strings.Join(several, ",")+`]])`)
 		children := `S = lists:sort([A || {_, A, _, _} <- supervisor:which_children(tsup)]), C = [catch go_child:pid(A) || A <- S], `
 		all := children + `length(C) =:= ` + strconv.Itoa(len(several)) + ` andalso lists:all(fun erlang:is_pid/1, C) andalso `
-		eventually(t, erl, "true", all+`persistent_term:put(was, {S, C}) =:= ok`)
+		erl.Becomes(t, all+`persistent_term:put(was, {S, C}) =:= ok`, "true")
 		next := `{S0, C0} = persistent_term:get(was), ` + all +
 			`S =:= S0 andalso C -- C0 =:= C andalso persistent_term:put(was, {S, C}) =:= ok`
 
 		first.Kill()
 		<-first.Done()
-		eventually(t, erl, "true", children+`S =:= element(1, persistent_term:get(was)) andalso lists:usort(C) =:= [undefined]`)
+		erl.Becomes(t, children+`S =:= element(1, persistent_term:get(was)) andalso lists:usort(C) =:= [undefined]`, "true")
 		second := program(t, name, erl.EpmdPort())
-		eventually(t, erl, "true", next)
+		erl.Becomes(t, next, "true")
 
 		erl.Do(t, `erlang:disconnect_node('`+name+`')`)
-		eventually(t, erl, "true", next)
+		erl.Becomes(t, next, "true")
 		require.Equal(t, "2", erl.Eval(t, children+`gen_server:call(hd(C), {add, 2})`))
 		second.Kill()
 		<-second.Done()
@@ -139,11 +139,11 @@ func TestErlangChildren(t *testing.T) {
 			return err
 		})
 		runs := `is_pid(whereis(keeper)) andalso gen_server:call(keeper, get)`
-		eventually(t, erl, "7", runs)
-		eventually(t, erl, "[true,true]", `[lists:member(S, element(2, process_info(whereis(P), links)))
-		|| P <- [keeper, loop], {status, S, _, _} <- [sys:get_status({sup, '`+n.Name()+`'})]]`)
+		erl.Becomes(t, runs, "7")
+		erl.Becomes(t, `[lists:member(S, element(2, process_info(whereis(P), links)))
+		|| P <- [keeper, loop], {status, S, _, _} <- [sys:get_status({sup, '`+n.Name()+`'})]]`, "[true,true]")
 		erl.Do(t, `persistent_term:put(was, whereis(keeper)), gen_server:cast(keeper, crash)`)
-		eventually(t, erl, "true", `P = whereis(keeper), is_pid(P) andalso P =/= persistent_term:get(was)`)
+		erl.Becomes(t, `P = whereis(keeper), is_pid(P) andalso P =/= persistent_term:get(was)`, "true")
 
 		require.Equal(t, "ok", erl.Eval(t, `supervisor:terminate_child({sup, '`+n.Name()+`'}, keeper)`))
 		require.Equal(t, "{undefined,shutdown}", erl.Eval(t, `{whereis(keeper), persistent_term:get(keeper_terminated)}`))
@@ -153,10 +153,10 @@ func TestErlangChildren(t *testing.T) {
 		<-erl.Done()
 		erl = r.Start(t, options)
 		erl.Load(t, keeper)
-		eventually(t, erl, "7", runs)
+		erl.Becomes(t, runs, "7")
 
 		erl.Do(t, `persistent_term:put(keeper_terminated, no)`)
 		require.NoError(t, sup.Shutdown(expect.Context(t)))
-		eventually(t, erl, "{undefined,shutdown}", `{whereis(keeper), persistent_term:get(keeper_terminated)}`)
+		erl.Becomes(t, `{whereis(keeper), persistent_term:get(keeper_terminated)}`, "{undefined,shutdown}")
 	})
 }

@@ -2,12 +2,9 @@ package supervise
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -29,13 +26,7 @@ func TestElixirIdioms(t *testing.T) {
 			return errors.Join(exposeSeveral(n), supervisor.ExposeStart(n, "pricing", newPricing, nil))
 		})
 		text := block(t, "```elixir\ndefmodule GoChild") + "\n" + strings.ReplaceAll(string(script), "NODE", n.Name())
-		// the file is not in the root file system that Elixir may be in
-		cmd := exec.CommandContext(t.Context(), e.Program, "--name", "ex@127.0.0.1", "--cookie", otp.DefaultCookie, "-e", text)
-		var complaints strings.Builder
-		cmd.Dir, cmd.Stderr, cmd.WaitDelay = t.TempDir(), &complaints, 10*time.Second
-		cmd.Env = append(os.Environ(), fmt.Sprintf("ERL_EPMD_PORT=%d", port), "ERL_EPMD_ADDRESS=127.0.0.1")
-		out, err := cmd.Output()
-		require.NoError(t, err, "%s%s", out, &complaints)
-		require.Equal(t, "all of it", strings.TrimSpace(string(out[strings.LastIndex(strings.TrimSpace(string(out)), "\n")+1:])))
+		said := strings.Split(strings.TrimSpace(e.Prints(t, port, "ex@127.0.0.1", text)), "\n")
+		require.Equal(t, "all of it", said[len(said)-1])
 	})
 }

@@ -9,18 +9,15 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/nodes/supervisor"
-	"github.com/cnode-go/cnode/transport"
+	"github.com/cnode-go/cnode/nodes/workers"
 )
 
 // envServe makes this test's binary a program that serves several for supervisors elsewhere, under
@@ -32,19 +29,8 @@ var several = []string{"p1", "p2", "p3", "p4"}
 
 func TestMain(m *testing.M) { gonode.Main(m, envServe, serve) }
 
-// serve runs the program until its standard input ends.
 func serve(name string) error {
-	n, err := nodes.New(nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: exposeSeveral})
-	if err != nil {
-		return err
-	}
-	if err := n.Start(context.Background()); err != nil {
-		return err
-	}
-	at, _ := transport.AddrPort(n.Listeners()[0].Addr())
-	fmt.Printf("ready %s %d\n", name, at.Port())
-	_, _ = os.Stdin.Read(make([]byte, 1))
-	return n.Close()
+	return gonode.Serve(workers.Config{Node: nodes.Config{Name: name, Cookie: otp.DefaultCookie, Setup: exposeSeveral}}, nil)
 }
 
 func exposeSeveral(n *nodes.Node) error {
@@ -97,12 +83,9 @@ func newName() string { return fmt.Sprintf("supervised%d@127.0.0.1", names.Add(1
 func start(t *testing.T, port int, setup func(n *nodes.Node) error) (n *nodes.Node, log func() string) {
 	t.Helper()
 	logger, text := logging(t)
-	n, err := nodes.New(nodes.Config{Name: newName(), Cookie: otp.DefaultCookie, Logger: logger, HandshakeTimeout: otp.HandshakeTime,
-		Resolver: &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}}, Setup: setup})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, n.Close()) })
-	require.NoError(t, n.Start(expect.Context(t)))
-	return n, text
+	cfg := gonode.Config(t, newName(), port)
+	cfg.Logger, cfg.Setup = logger, setup
+	return gonode.Start(t, cfg), text
 }
 
 // block is a piece of code of docs/how-to/supervise-from-elixir.md, which begins so.
@@ -116,18 +99,6 @@ func block(t *testing.T, begins string) string {
 	require.True(t, ok)
 	_, first, _ := strings.Cut(begins, "\n")
 	return first + code
-}
-
-// eventually waits until an expression has a value.
-func eventually(t *testing.T, erl *otp.Node, want, expr string) {
-	t.Helper()
-	for last := time.Now().Add(expect.Limit); ; time.Sleep(10 * time.Millisecond) {
-		got := erl.Eval(t, expr)
-		if got == want {
-			return
-		}
-		require.True(t, time.Now().Before(last), "%s is %s, and not %s", expr, got, want)
-	}
 }
 
 // whole is a module with a supervisor whose children the caller gives, and a gen_server.

@@ -57,12 +57,6 @@ func (a *authority) write(t testing.TB, name, kind string, der []byte) string {
 
 func (a *authority) ca() string { return filepath.Join(a.dir, "ca.pem") }
 
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
 // A want says what a certificate shall be like; the zero want gives a good one for 127.0.0.1 and
 // localhost.
 type want struct {

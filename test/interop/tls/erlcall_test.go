@@ -2,7 +2,6 @@ package tls
 
 import (
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -13,15 +12,12 @@ import (
 
 // erl-call over TLS: with a node that runs, and with one that it starts, by the same option file.
 func TestErlCall(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "erl-call")
-	out, err := exec.Command("go", "build", "-o", program, "github.com/cnode-go/cnode/cmd/erl-call").CombinedOutput()
-	require.NoError(t, err, string(out))
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		a := newAuthority(t)
 		file := a.mutual(t, a.sign(t, want{}))
 		erl := r.Start(t, otp.Options{TLSOptFile: file})
 		run := func(args ...string) (string, error) {
-			cmd := exec.CommandContext(background(t), program, append([]string{"-c", erl.Cookie()}, args...)...)
+			cmd := exec.CommandContext(background(t), erlCall.Path(t), append([]string{"-c", erl.Cookie()}, args...)...)
 			cmd.Env = append(cmd.Environ(), "ERL_EPMD_PORT="+strconv.Itoa(erl.EpmdPort()), "HOME="+a.dir)
 			out, err := cmd.CombinedOutput()
 			return string(out), err

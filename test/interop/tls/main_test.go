@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
-func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
+var erlCall = otp.Demo{Program: "erl-call"}
+
+func TestMain(m *testing.M) { os.Exit(leak.Run(leak.Then(m, erlCall.Remove))) }

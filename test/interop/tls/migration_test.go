@@ -3,10 +3,6 @@ package tls
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,56 +47,6 @@ func startAt(t *testing.T, r otp.Release, epmd int, path string, fixed int) *otp
 	t.Helper()
 	return r.Start(t, otp.Options{EpmdPort: epmd, TLSOptFile: path, Hidden: true,
 		ExtraArgs: []string{"-dist_listen", "false", "-erl_epmd_port", fmt.Sprint(fixed)}})
-}
-
-// The same with the program, serve --also, by one process and by several.
-func TestMigrationOfServe(t *testing.T) {
-	t.Run("one process", func(t *testing.T) { testMigrationOfServe(t) })
-	t.Run("workers", func(t *testing.T) { testMigrationOfServe(t, "--workers", "2") })
-}
-
-func testMigrationOfServe(t *testing.T, flags ...string) {
-	r := otp.Releases(t)[0]
-	a := newAuthority(t)
-	path := a.mutual(t, a.sign(t, want{}))
-	port := r.Epmd(t)
-	name := uniqueName()
-	cmd := exec.Command(demo(t), append([]string{"serve", "--name", name, "--cookie", otp.DefaultCookie, "--also", "tls:127.0.0.1:0",
-		"--tls-optfile", path, "--epmd", fmt.Sprintf("127.0.0.1:%d", port)}, flags...)...)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	var complaints recorder
-	cmd.Stderr = &complaints
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() {
-		require.NoError(t, cmd.Process.Signal(os.Interrupt))
-		require.NoError(t, cmd.Wait(), complaints.String())
-	})
-	var node, first, also string
-	_, err = fmt.Fscanf(out, "ready %s %s\n", &node, &first)
-	require.NoError(t, err, complaints.String())
-	_, err = fmt.Fscanf(out, "also tls:%s\n", &also)
-	require.NoError(t, err, complaints.String())
-	at, err := netip.ParseAddrPort(also)
-	require.NoError(t, err)
-
-	overTCP := r.Start(t, otp.Options{EpmdPort: port})
-	overTLS := startAt(t, r, port, path, int(at.Port()))
-	for range 3 {
-		for _, n := range []*otp.Node{overTCP, overTLS} {
-			require.Equal(t, "pong", n.Eval(t, "net_adm:ping('"+name+"')"))
-			require.Equal(t, "[{a,1}]", n.Eval(t, "rpc:call('"+name+"', cnode, echo, [[{a,1}]])"))
-		}
-	}
-}
-
-// demo builds the program.
-func demo(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "cnode-demo")
-	out, err := exec.Command("go", "build", "-o", program, "github.com/cnode-go/cnode/cmd/cnode-demo").CombinedOutput()
-	require.NoError(t, err, string(out))
-	return program
 }
 
 // some is a resolver that finds some nodes over another transport.

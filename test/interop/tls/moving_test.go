@@ -187,7 +187,7 @@ func TestMovesUnderErlang(t *testing.T) {
 }
 
 // chat makes an Erlang process and a mailbox of ours send each other numbered messages until during
-// has returned, and both check them.
+// has returned, more than 100 each, and both check them.
 func chat(t *testing.T, n *nodes.Node, erl *otp.Node, during func()) {
 	t.Helper()
 	ctx := background(t)
@@ -204,8 +204,8 @@ func chat(t *testing.T, n *nodes.Node, erl *otp.Node, during func()) {
 		(fun Loop(In, Out) ->
 			receive
 				{In, _} -> Loop(In + 1, Out);
-				stop -> Box ! {ended, In, Out};
-				Other -> Box ! {wrong, Other, In}
+				stop when Out > 100 -> Box ! {ended, In, Out};
+				Other when Other =/= stop -> Box ! {wrong, Other, In}
 			after 0 ->
 				case In + 500 > Out of
 					true -> Box ! {Out, binary:copy(<<Out>>, Out * 7919 rem 3000)}, Loop(In, Out + 1);
@@ -248,11 +248,13 @@ func chat(t *testing.T, n *nodes.Node, erl *otp.Node, during func()) {
 	sent := make(chan error, 1)
 	go func() {
 		for ; ; out++ {
-			select {
-			case <-stop:
-				sent <- b.SendName(ctx, erl.Name(), "chatter", ei.Atom("stop"))
-				return
-			default:
+			if out > 100 {
+				select {
+				case <-stop:
+					sent <- b.SendName(ctx, erl.Name(), "chatter", ei.Atom("stop"))
+					return
+				default:
+				}
 			}
 			if err := b.SendName(ctx, erl.Name(), "chatter", ei.Tuple{ei.Int(out), ei.Binary(make([]byte, out*6007%3000))}); err != nil {
 				sent <- err

@@ -5,17 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
-	"github.com/cnode-go/cnode/internal/test/otp"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
-	"github.com/cnode-go/cnode/tlstransport"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -83,42 +78,10 @@ func uniqueName() string {
 // startNode starts a node of ours over a transport.
 func startNode(t testing.TB, port int, tr transport.Transport, more ...func(*nodes.Config)) *nodes.Node {
 	t.Helper()
-	name := uniqueName()
-	cfg := nodes.Config{
-		Name: name, Cookie: otp.DefaultCookie, Transport: tr, Logger: otp.Log(t, name),
-		HandshakeTimeout: otp.HandshakeTime,
-		Resolver:         &nodes.PortMapper{Client: epmd.Client{Addr: "127.0.0.1:" + strconv.Itoa(port)}},
-	}
+	cfg := gonode.Config(t, uniqueName(), port)
+	cfg.Transport = tr
 	for _, f := range more {
 		f(&cfg)
 	}
-	n, err := nodes.New(cfg)
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Errorf("closing %s: %v", cfg.Name, err)
-		}
-	})
-	require.NoError(t, n.Start(background(t)))
-	return n
-}
-
-// plug makes the transport of a configuration for both roles.
-func plug(t testing.TB, cfg *tls.Config, more ...func(*tlstransport.Config)) transport.Transport {
-	t.Helper()
-	c := tlstransport.Config{Server: cfg, Client: cfg}
-	for _, f := range more {
-		f(&c)
-	}
-	tr, err := tlstransport.New(c)
-	require.NoError(t, err)
-	return tr
-}
-
-// mutualConfig is a tls.Config with which both sides show and verify certificates.
-func (a *authority) mutualConfig(c made, version uint16) *tls.Config {
-	return &tls.Config{
-		MinVersion: version, MaxVersion: version, Certificates: []tls.Certificate{c.pair},
-		RootCAs: a.pool(), ClientCAs: a.pool(), ClientAuth: tls.RequireAndVerifyClientCert,
-	}
+	return gonode.Start(t, cfg)
 }

@@ -13,10 +13,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
 	"github.com/cnode-go/cnode/transport/virtual"
@@ -80,7 +80,7 @@ rest(Sent, Due, Got) ->
 // playLink is the part of a process in a chain of upgrades: it makes the node or, if it comes
 // later, takes it over channel 4, and when it is told to it gives it away.
 func playLink(ctx context.Context, later bool, ch *handoff.Channel, in *bufio.Scanner) error {
-	cfg := sideConfig(0, 0)
+	cfg := sideConfig(0)
 	cfg.Transport = virtual.Limit(transport.TCP(), virtual.LimitOptions{Read: largeRate, Write: largeRate, Burst: 64 << 10})
 	var n *nodes.Node
 	if later {
@@ -134,9 +134,8 @@ func TestUpgradesInLargeMessages(t *testing.T) {
 		addr, err := transport.ParseAddr(p.hear().Addr)
 		require.NoError(t, err)
 		port := r.Epmd(t)
-		mapper := &nodes.PortMapper{Client: epmd.Client{Addr: fmt.Sprint("127.0.0.1:", port)}}
 		log := slog.New(slog.DiscardHandler)
-		entry, err := mapper.Publish(t.Context(), nodes.Registration{Name: sideName, Addr: addr, Hidden: true, Logger: log})
+		entry, err := gonode.Mapper(port).Publish(t.Context(), nodes.Registration{Name: sideName, Addr: addr, Hidden: true, Logger: log})
 		require.NoError(t, err)
 		defer entry.Close()
 		erl := r.Start(t, otp.Options{EpmdPort: port, Cookie: sideCookie})

@@ -6,8 +6,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"time"
@@ -20,7 +18,7 @@ import (
 // The test program started again is a process that gives and takes. The environment tells it what;
 // the channel has number 3.
 const (
-	// owner, heir: of a node; left, right: of one connection, in turns; link: see playLink
+	// owner, heir: of a node; link: see playLink
 	sideVariable  = "UPGRADE_TEST_SIDE"
 	countVariable = "UPGRADE_TEST_COUNT"
 	sideName      = "mover@127.0.0.1"
@@ -30,10 +28,10 @@ const (
 
 // A word is a line that a process prints.
 type word struct {
-	Addr    string          `json:",omitempty"`
-	Silence []time.Duration `json:",omitempty"`
-	State   int             `json:",omitempty"` // bytes
-	Err     string          `json:",omitempty"`
+	Addr    string        `json:",omitempty"`
+	Silence time.Duration `json:",omitempty"`
+	State   int           `json:",omitempty"` // bytes
+	Err     string        `json:",omitempty"`
 }
 
 func say(w word) { _ = json.NewEncoder(os.Stdout).Encode(w) }
@@ -51,9 +49,9 @@ func runSide(side string) int {
 	return 0
 }
 
-func sideConfig(mailboxes int, worker uint16) nodes.Config {
+func sideConfig(mailboxes int) nodes.Config {
 	return nodes.Config{
-		Name: sideName, Cookie: sideCookie, Creation: sideCreation, Worker: worker, Resolver: nodes.Static{},
+		Name: sideName, Cookie: sideCookie, Creation: sideCreation, Resolver: nodes.Static{},
 		Setup: func(n *nodes.Node) error {
 			if _, err := n.Handle("echo", echo, nil); err != nil {
 				return err
@@ -89,17 +87,10 @@ func echo(self *nodes.Mailbox, m *nodes.Message) {
 func play(side string, count int, ch *handoff.Channel) error {
 	ctx := context.Background()
 	in := bufio.NewScanner(os.Stdin)
-	var n *nodes.Node
-	var err error
-	if side == "owner" || side == "left" || side == "right" {
-		mailboxes, worker := 0, uint16(0)
-		switch side {
-		case "owner":
-			mailboxes = count
-		case "right": // connections come to it from the left one
-			worker = 1
-		}
-		if n, err = nodes.New(sideConfig(mailboxes, worker)); err == nil {
+	switch side {
+	case "owner":
+		n, err := nodes.New(sideConfig(count))
+		if err == nil {
 			err = n.Start(ctx)
 		}
 		if err != nil {
@@ -107,9 +98,6 @@ func play(side string, count int, ch *handoff.Channel) error {
 		}
 		say(word{Addr: n.Listeners()[0].Addr().String()})
 		in.Scan() // "go"
-	}
-	switch side {
-	case "owner":
 		var f *nodes.Frozen
 		h, err := (&handoff.Offer{Freeze: func(ctx context.Context) (_ handoff.Frozen, err error) {
 			f, err = n.Freeze(ctx)
@@ -118,11 +106,11 @@ func play(side string, count int, ch *handoff.Channel) error {
 		if err != nil {
 			return err
 		}
-		say(word{Silence: []time.Duration{h.Silence}, State: len(f.State())})
+		say(word{Silence: h.Silence, State: len(f.State())})
 		return nil
 	case "heir":
 		_, err := (&handoff.Acceptance{Stage: func(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
-			return nodes.Restore(sideConfig(count, 0), state, fds)
+			return nodes.Restore(sideConfig(count), state, fds)
 		}}).Take(ctx, ch)
 		if err != nil {
 			return err
@@ -130,53 +118,7 @@ func play(side string, count int, ch *handoff.Channel) error {
 		say(word{})
 	case "link":
 		return playLink(ctx, count > 0, ch, in)
-	case "left", "right":
-		m := &mover{n: n}
-		for i := range count {
-			if (side == "left") == (i%2 == 0) {
-				err = m.give(ctx, ch)
-			} else {
-				err = m.take(ctx, ch)
-			}
-			if err != nil {
-				return fmt.Errorf("move %d: %w", i, err)
-			}
-		}
-		say(word{Silence: m.silence})
 	}
 	in.Scan()
 	return nil
-}
-
-// A mover gives and takes one connection of its node.
-type mover struct {
-	n       *nodes.Node
-	silence []time.Duration
-}
-
-type stagedConn struct{ *nodes.StagedConn }
-
-func (s stagedConn) Start(ctx context.Context) error { _, err := s.StagedConn.Start(ctx); return err }
-
-func (m *mover) give(ctx context.Context, ch *handoff.Channel) error {
-	h, err := (&handoff.Offer{Freeze: func(ctx context.Context) (handoff.Frozen, error) {
-		c := m.n.Conn("client0@127.0.0.1")
-		if c == nil {
-			return nil, errors.New("no connection")
-		}
-		return c.Freeze(ctx)
-	}}).Give(ctx, ch)
-	m.silence = append(m.silence, h.Silence)
-	return err
-}
-
-func (m *mover) take(ctx context.Context, ch *handoff.Channel) error {
-	_, err := (&handoff.Acceptance{Stage: func(_ context.Context, state []byte, fds []int) (handoff.Staged, error) {
-		s, err := m.n.Stage(state, fds[0])
-		if err != nil {
-			return nil, err
-		}
-		return stagedConn{s}, nil
-	}}).Take(ctx, ch)
-	return err
 }

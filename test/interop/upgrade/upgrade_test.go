@@ -16,10 +16,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/port"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
 // patience bounds every wait: ten times what a busy machine needs.
@@ -107,7 +107,7 @@ func serve(t *testing.T, env []string, args ...string) *served {
 	t.Helper()
 	in, out, err := os.Pipe()
 	require.NoError(t, err)
-	cmd := exec.Command(program, append([]string{"serve"}, args...)...)
+	cmd := exec.Command(demo.Path(t), append([]string{"serve"}, args...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, out, os.Stderr
 	require.NoError(t, cmd.Start())
 	require.NoError(t, out.Close())
@@ -151,7 +151,7 @@ func (s *served) ready(t *testing.T) string {
 func (s *served) upgrade(t *testing.T) time.Duration {
 	t.Helper()
 	begin := time.Now()
-	cmd := exec.Command(program, "upgrade", s.name)
+	cmd := exec.Command(demo.Path(t), "upgrade", s.name)
 	cmd.Env = s.env
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -170,19 +170,19 @@ func TestUpgrade(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		t.Run("port mapper of its own", func(t *testing.T) {
 			port := r.Epmd(t)
-			s := serve(t, environment(t, port), "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie)
+			s := serve(t, gonode.Environment(t, port), "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie)
 			follow(t, s, r.Start(t, otp.Options{EpmdPort: port}))
 		})
 		t.Run("port mapper inside", func(t *testing.T) {
 			port := port.Free(t)
-			s := serve(t, environment(t, port), "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--epmd", "embedded")
+			s := serve(t, gonode.Environment(t, port), "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--epmd", "embedded")
 			follow(t, s, r.Start(t, otp.Options{EpmdPort: port, ExtraArgs: []string{"-start_epmd", "false"}}))
 		})
 		for _, version := range otp.TLSVersions() {
 			t.Run("over TLS "+version, func(t *testing.T) {
 				port := r.Epmd(t)
-				env := environment(t, port)
-				conf, err := otp.TLSFiles(filepath.Join(t.TempDir(), "tls"), program, version)
+				env := gonode.Environment(t, port)
+				conf, err := otp.TLSFiles(filepath.Join(t.TempDir(), "tls"), demo.Path(t), version)
 				require.NoError(t, err)
 				s := serve(t, env, "--name", "up@127.0.0.1", "--cookie", otp.DefaultCookie, "--transport", "tls", "--tls-optfile", conf)
 				follow(t, s, r.Start(t, otp.Options{EpmdPort: port, TLSOptFile: conf}))
@@ -232,10 +232,4 @@ func follow(t *testing.T, s *served, erl *otp.Node) {
 		bonds := erl.Eval(t, "lists:sort(stream:bonds())")
 		return strings.Contains(bonds, "down") && strings.Contains(bonds, "exit")
 	}, patience, 10*time.Millisecond, "the link and the monitor have not survived")
-}
-
-func environment(t *testing.T, port int) []string {
-	t.Helper()
-	dir := sockdir.New(t)
-	return []string{"HOME=" + dir, "TMPDIR=" + dir, "ERL_EPMD_PORT=" + strconv.Itoa(port), "PATH=" + os.Getenv("PATH")}
 }

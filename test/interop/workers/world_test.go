@@ -17,9 +17,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/internal/test/party"
-	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
 // limit is for what takes milliseconds, unless something is broken.
@@ -147,10 +147,7 @@ func newCluster(t *testing.T, r otp.Release, cmd func() *exec.Cmd) *cluster {
 func newClusterIn(t *testing.T, l *lab, command *exec.Cmd) *cluster {
 	t.Helper()
 	c := &cluster{port: l.port, erl: l.nodes[:3]}
-	c.env = []string{
-		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "TMPDIR=" + sockdir.New(t), "GORACE=halt_on_error=1 atexit_sleep_ms=0",
-		"ERL_EPMD_PORT=" + strconv.Itoa(c.port), "ERL_EPMD_ADDRESS=127.0.0.1",
-	}
+	c.env = gonode.Environment(t, c.port)
 	command.Env = append(command.Env, c.env...)
 	c.Program = otp.Serve(t, command)
 	c.front = c.Pid()

@@ -76,16 +76,6 @@ defmodule Peer do
 
   def flood(pubsub, topic, n), do: for(i <- 1..n, do: Phoenix.PubSub.broadcast(pubsub, topic, {:n, i})) && :ok
 
-  # trickle: for a second or so
-  def trickle(pubsub, topic, n) do
-    for i <- 1..n do
-      Phoenix.PubSub.broadcast(pubsub, topic, {:n, i})
-      if rem(i, div(n, 500)) == 0, do: Process.sleep(1)
-    end
-
-    :ok
-  end
-
   def track(presence, topic, key, meta) do
     lasting(fn -> {:ok, _} = Phoenix.Tracker.track(presence, self(), topic, key, meta) end)
   end
