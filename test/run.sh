@@ -55,7 +55,7 @@ stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
 # time.
 sort_packages() {
 	local plain='/ei(/elixir)?$|/cmd/|/docs/site$|/gen(/source)?$|/test$|/transporttest$|/test/(interop|bench|libfuzzer|permission)(/|$)' package folder
-	local after='/test/interop/(beam|pubsub|global|pg|console|upgrade|processes|callsout)$'
+	local after='/test/interop/(pubsub|global|pg|console|upgrade|processes|callsout)$'
 	with=() without=() alone=() late=() beside=()
 	while read -r package folder; do
 		if [[ $package =~ $stand_beside ]]; then
