@@ -16,7 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/port"
+	"github.com/cnode-go/cnode/transport/handoff"
 	"golang.org/x/sys/unix"
 )
 
@@ -360,6 +362,37 @@ func TestServerMoves(t *testing.T) {
 	require.ErrorIs(t, <-served, ErrServerClosed)
 	_, err = s.Freeze(t.Context())
 	require.ErrorIs(t, err, ErrServerClosed)
+}
+
+// Listeners move whether or not Serve has begun: a freeze waits for those that have been staged, and
+// holds up the others.
+func TestServerFreezesBeforeServe(t *testing.T) {
+	l, m := listen(t), listen(t)
+	s := &Server{}
+	served := serving(s, l)
+	register(t, &Client{Addr: l.Addr().String()}, Registration{Name: "abc", Port: 7})
+	f := freeze(t, s)
+	late := serving(s, m)
+	expect.WaitsIn(t, "chan receive", "(*Server).add")
+	f.Thaw()
+	resolve(t, &Client{Addr: m.Addr().String()}, "abc")
+
+	f = freeze(t, s)
+	next := &Server{}
+	g := stage(t, next, f.State(), duplicates(t, f.Descriptors()))
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, <-served, ErrServerMoved)
+	require.ErrorIs(t, <-late, ErrServerMoved)
+	ls := g.Start()
+	frozen := make(chan handoff.Frozen)
+	go func() { frozen <- freeze(t, next) }()
+	expect.WaitsIn(t, "select", "(*Server).rest")
+	served, late = serving(next, ls[0]), serving(next, ls[1])
+	f = <-frozen
+	require.Len(t, f.Descriptors(), 3)
+	require.NoError(t, f.Release())
+	require.ErrorIs(t, <-served, ErrServerMoved)
+	require.ErrorIs(t, <-late, ErrServerMoved)
 }
 
 // A listener that has failed, or was closed on its own, does not belong to the server any more: a

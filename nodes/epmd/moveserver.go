@@ -281,11 +281,15 @@ func importListener(fd int) (net.Listener, error) {
 	return l, transport.PosixError(err)
 }
 
-// Start lets the server's connections go on, and gives its listeners: call Serve with each.
+// Start lets the server's connections go on, and gives its listeners: call Serve with each. Until
+// that has begun with all of them, Freeze waits.
 func (g *StagedServer) Start() []net.Listener {
 	s := g.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, l := range g.listeners {
+		s.listeners[l] = struct{}{}
+	}
 	for _, c := range g.sessions {
 		s.sessions[c] = struct{}{}
 		s.running.Add(1)

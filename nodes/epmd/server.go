@@ -176,14 +176,24 @@ func (s *Server) dropAll() {
 	}
 }
 
+// add makes a listener the server's, unless Start has; not in the middle of a freeze, which would
+// wait for it and has no place for it.
 func (s *Server) add(l net.Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.open()
+	if _, staged := s.listeners[l]; !staged {
+		for frozen := s.frozen; frozen != nil; frozen = s.frozen {
+			s.mu.Unlock()
+			<-frozen
+			s.mu.Lock()
+		}
+	}
 	if s.ended != nil {
 		_ = l.Close() // the server owns it from here on
+		delete(s.listeners, l)
 		return s.ended
 	}
-	s.open()
 	s.listeners[l] = struct{}{}
 	return nil
 }

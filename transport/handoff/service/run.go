@@ -105,13 +105,13 @@ func (s *Service) hear() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(s.ends, s.endOn()...)
 	if on := s.upgradeOn(); len(on) > 0 { // none would be all
+		if os.Getenv(againVariable) != "" {
+			s.upgrades <- on[0] // before one that comes now has taken the place
+		}
 		signal.Notify(s.upgrades, on...)
 	}
 	if restartSignal != nil {
 		signal.Notify(s.restarts, restartSignal)
-	}
-	if os.Getenv(againVariable) != "" && len(s.upgradeOn()) > 0 {
-		s.upgrades <- s.upgradeOn()[0]
 	}
 	_ = os.Unsetenv(againVariable)
 }
