@@ -198,6 +198,7 @@ func (r *run) connect() *client {
 	c, err := net.Dial("tcp", r.addr)
 	require.NoError(r.t, err)
 	r.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(2 * expect.Limit)) // who does not answer fails, and holds up nobody
 	return &client{r.t, c, bufio.NewReader(c)}
 }
 
