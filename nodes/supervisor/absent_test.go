@@ -107,13 +107,21 @@ func TestAbsentNode(t *testing.T) {
 		}
 		all("at first")
 
-		was := far.Whereis("c0")
-		require.NoError(t, s.n.Conn("far@host").Close())
-		<-was.Done()
+		lose := func() {
+			var were []*nodes.Mailbox
+			for i := range children {
+				were = append(were, far.Whereis(fmt.Sprint("c", i)))
+			}
+			require.NoError(t, s.n.Conn("far@host").Close())
+			for _, was := range were { // they have heard of it later than the supervisor, perhaps
+				<-was.Done()
+			}
+		}
+		lose()
 		all("the connection was lost")
 
 		table.away.Store(true)
-		require.NoError(t, s.n.Conn("far@host").Close())
+		lose()
 		failed.Store(0)
 		require.Eventually(t, func() bool { return failed.Load() > 3*children }, expect.Limit, time.Millisecond)
 		table.away.Store(false)
