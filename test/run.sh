@@ -216,6 +216,10 @@ long)
 	go test -run=Alloc ./ei ./ei/elixir || status=1
 	step 'go test: all of it, with the race detector'
 	tests -race -p=$(($(nproc) + 1)) "${packages[@]}" || status=1
+	for module in {contrib,examples}/*/go.work; do # which are not in the repository's
+		step "go test with the race detector of ${module%/go.work}"
+		(cd "${module%/go.work}" && go test -race -timeout=30m ./...) || status=1
+	done
 	conversations -race
 	step 'done; what took how long:'
 	[[ ! -e $CNODE_TEST_TIMES ]] || sort -rn "$CNODE_TEST_TIMES"
