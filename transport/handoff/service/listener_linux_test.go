@@ -1,59 +1,91 @@
 package service
 
 import (
+	"io"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
 
-// Connections that no server has taken when the listener is closed follow to the process that has
-// it now: one that was accepted here, and one that has come from the process before.
-func TestNobodyTookThem(t *testing.T) {
-	s := &Service{}
-	p := newPlain(s)
+// A listener that is passed on is not made to block: then each Accept would hold a thread, in both
+// processes.
+func TestFileKeepsMode(t *testing.T) {
+	l, err := listen("tcp", "127.0.0.1:0", nil)
+	require.NoError(t, err)
+	defer l.Close()
+	f := l.file()
+	require.NotNil(t, f)
+	defer f.Close()
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0) // Fd is what os/exec calls
+	require.NoError(t, err)
+	require.NotZero(t, flags&unix.O_NONBLOCK)
+}
+
+// untaken is a listener with two connections that no server has taken: one that was accepted here,
+// and one that has come from the process before. ends are the other ends, by their addresses.
+func untaken(t *testing.T) (p *plain, l *listener, ends map[string]net.Conn) {
+	t.Helper()
+	p = newPlain(&Service{})
 	l, err := listen("tcp", "127.0.0.1:0", nil)
 	require.NoError(t, err)
 	l.p = p
 	p.add(l)
 	p.open(nil)
-	ends := map[string]bool{}
-	dial := func() net.Conn {
-		c, err := net.Dial("tcp", l.Addr().String())
+	ends = map[string]net.Conn{}
+	dial := func(to net.Listener) {
+		c, err := net.Dial("tcp", to.Addr().String())
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = c.Close() })
-		ends[c.LocalAddr().String()] = true
-		return c
+		ends[c.LocalAddr().String()] = c
 	}
-	dial()
+	dial(l)
 	taken, err := l.Accept()
 	require.NoError(t, err)
 	require.NoError(t, taken.Close())
 	clear(ends)
-	dial()
-	has := func(n int) func() bool {
-		return func() bool {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			return len(p.conns) == n
-		}
-	}
-	require.Eventually(t, has(1), expect.Limit, time.Millisecond)
+	dial(l)
+	has(t, p, 1)
 	beside, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer beside.Close()
-	c, err := net.Dial("tcp", beside.Addr().String())
-	require.NoError(t, err)
-	defer c.Close()
-	ends[c.LocalAddr().String()] = true
+	dial(beside)
 	came, err := beside.Accept()
 	require.NoError(t, err)
 	l.arrive(came, passed{})
+	return p, l, ends
+}
 
+// has waits until a service has so many connections.
+func has(t *testing.T, p *plain, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.conns) == n
+	}, expect.Limit, time.Millisecond)
+}
+
+// They are closed with it, if nobody goes on with them.
+func TestNobodyTakesThem(t *testing.T) {
+	p, l, ends := untaken(t)
+	require.NoError(t, l.Close())
+	for _, c := range ends {
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(expect.Limit)))
+		_, err := c.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+	}
+	has(t, p, 0)
+}
+
+// They follow to the process that has the listener now.
+func TestNobodyTookThem(t *testing.T) {
+	p, l, ends := untaken(t)
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	socket, err := handoff.FileConn(one)
@@ -77,10 +109,10 @@ func TestNobodyTookThem(t *testing.T) {
 		moved, err := net.FileConn(f)
 		require.NoError(t, err)
 		require.NoError(t, f.Close())
-		require.True(t, ends[moved.RemoteAddr().String()])
+		require.Contains(t, ends, moved.RemoteAddr().String())
 		delete(ends, moved.RemoteAddr().String())
 		require.NoError(t, moved.Close())
 		require.NoError(t, set.Close())
 	}
-	require.Eventually(t, has(0), expect.Limit, time.Millisecond)
+	has(t, p, 0)
 }
