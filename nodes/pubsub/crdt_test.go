@@ -468,3 +468,38 @@ func TestLimitOfClouds(t *testing.T) {
 	require.Empty(t, s.clouds)
 	require.Empty(t, s.cloudClocks)
 }
+
+// What an entry replaces does not count towards the limit any more, in whatever way it goes.
+func TestLimitOfReplaced(t *testing.T) {
+	now, a := time.Unix(0, 0), replica{Node: "a@h", Vsn: 1}
+	for name, tt := range map[string]struct {
+		clocks cloud
+		key    string
+	}{
+		"update":                             {cloud{1: {}, 2: {}}, "ann"},
+		"update, and the leave is not known": {cloud{2: {}}, "ann"},
+		"another one in its place":           {cloud{1: {}, 2: {}}, "bob"},
+	} {
+		s, first, second := newReplica("s@h", 1), someEntry(a, 1, "room", "ann"), someEntry(a, 2, "room", tt.key)
+		s.limit = limitOf(first.cost())
+		s.hear(&saying{kind: heartbeat, from: a, delta: &delta{clouds: map[replica]cloud{a: {1: {}}}, values: []*entry{first}}}, now)
+		s.hear(&saying{kind: heartbeat, from: a, delta: &delta{clouds: map[replica]cloud{a: tt.clocks}, values: []*entry{second}}}, now)
+		require.Equal(t, map[id]*entry{second.id: second}, s.entries, name)
+		require.Equal(t, second.cost(), s.bytes[a], name)
+		require.False(t, s.limit.Any(), name)
+	}
+}
+
+// Of the entries to which a peer gives one tag, there is one: nothing would end another.
+func TestTagSaidTwice(t *testing.T) {
+	s, a := newReplica("s@h", 1), replica{Node: "a@h", Vsn: 1}
+	ann, bob := someEntry(a, 1, "room", "ann"), someEntry(a, 1, "room", "bob")
+	changed, _ := s.hear(&saying{kind: heartbeat, from: a, delta: &delta{
+		clouds: map[replica]cloud{a: {1: {}}}, values: []*entry{ann, bob}}}, time.Unix(0, 0))
+	require.Subset(t, changed, []id{ann.id, bob.id})
+	require.Len(t, s.entries, 1)
+	require.Equal(t, ann.cost(), s.bytes[a])
+	s.forget(a)
+	require.Empty(t, s.entries)
+	require.Empty(t, s.topics)
+}

@@ -152,6 +152,33 @@ func TestPresence(t *testing.T) {
 	require.False(t, more)
 }
 
+// Who says seldom that it is there is not taken for gone meanwhile.
+func TestPresencePeriods(t *testing.T) {
+	_, a, _ := two(t, nil)
+	for period, want := range map[time.Duration][2]time.Duration{
+		0:               {30 * time.Second, 20 * time.Minute},
+		5 * time.Second: {100 * time.Second, 20 * time.Minute},
+		time.Minute:     {20 * time.Minute, 40 * time.Minute},
+	} {
+		p, err := a.StartPresence(t.Context(), "App."+period.String(), &PresenceOptions{BroadcastPeriod: period})
+		require.NoError(t, err)
+		require.Equal(t, want, [2]time.Duration{p.opts.DownPeriod, p.opts.PermdownPeriod})
+	}
+}
+
+// A Presence that fails half-way leaves nothing behind, and can be started later.
+func TestPresenceHalfStarted(t *testing.T) {
+	w, a, _ := two(t, nil)
+	other := box(t, w.all[0], nil)
+	require.NoError(t, w.all[0].Register(t.Context(), "Elixir.App.Presence_shard1", other))
+	_, err := a.StartPresence(t.Context(), "App.Presence", quick(2))
+	require.ErrorIs(t, err, nodes.ErrNameTaken)
+	require.Nil(t, w.all[0].Whereis("Elixir.App.Presence_shard0"))
+	other.Close()
+	_, err = a.StartPresence(t.Context(), "App.Presence", quick(2))
+	require.NoError(t, err)
+}
+
 // A meta that does not fit is an error beside the others.
 func TestPresenceMisfits(t *testing.T) {
 	_, a, b := two(t, nil)
