@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
 
@@ -270,6 +271,21 @@ func TestCommands(t *testing.T) {
 	u.types("hangs", "hangs\n")
 	u.leader.Exit(ei.Atom("normal")) // the terminal has gone
 	u.ended()
+}
+
+// What somebody else has named, or said, does not move the cursor, in a table or in an error.
+func TestControlCharacters(t *testing.T) {
+	const moves = "x\x1b[2J\u009b2J\r"
+	u := open(t, &console.Options{Commands: []console.Command{{Name: "fails", Func: func() error { return errors.New(moves) }}}},
+		func(cfg *nodes.Config) {
+			cfg.Rules = []nodes.Rule{{Peer: "x@*", Permission: nodes.MaySend, Target: moves}}
+		})
+	for _, line := range []string{"rules", "fails"} {
+		text := u.types(line, prompt)
+		require.Contains(t, text, "2J", line)
+		isControl := func(r rune) bool { return r != '\n' && unicode.IsControl(r) }
+		require.False(t, strings.ContainsFunc(text, isControl), "%s: %q", line, text)
+	}
 }
 
 // A session does not hold up the end of its node.
