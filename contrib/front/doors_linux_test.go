@@ -93,6 +93,30 @@ func TestTLSReset(t *testing.T) {
 	h.until("it is gone", func(s Stats) bool { return s.Reset == 1 && s.Sessions == 0 })
 }
 
+// If TLS cannot begin, what a worker sends does not go out without it.
+func TestWithoutTLS(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	far, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer far.Close()
+	near, err := l.Accept()
+	require.NoError(t, err)
+	defer near.Close()
+	here, there, err := streamPair()
+	require.NoError(t, err)
+	defer closeFD(there)
+	defer here.Close()
+	p := &pump{tcp: near, client: near.(*net.TCPConn), here: here, linger: patience}
+	require.True(t, p.begin(func() error { return errors.New("no TLS") }))
+	require.False(t, p.shakes())
+	require.ErrorIs(t, p.toClient([]byte("secret")), net.ErrClosed)
+	got, err := io.ReadAll(far)
+	require.NoError(t, err)
+	require.Empty(t, got)
+}
+
 // A client that reads nothing more does not hold up the end of its session for ever; as long as the
 // worker is there, it may take any time.
 func TestLinger(t *testing.T) {
