@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
@@ -44,6 +45,31 @@ func TestRemovedSockets(t *testing.T) {
 	require.NoError(t, k.Close())
 	require.NoFileExists(t, path)
 	require.NoFileExists(t, path+controlSuffix)
+}
+
+// A socket is made anew while a hand-off waits for that to be over.
+func TestRenewBesideHandOff(t *testing.T) {
+	k, err := New(nil)
+	require.NoError(t, err)
+	path := filepath.Join(sockdir.New(t), "workers")
+	d, err := k.listenWorkers(words{"unix", path}, k.plainWorker)
+	require.NoError(t, err)
+	require.True(t, k.open(d))
+	require.NoError(t, os.Remove(path))
+	renewed, stood := make(chan *door, 1), make(chan bool, 1)
+	k.mu.Lock()
+	go func() { renewed <- k.renew(d) }()
+	expect.WaitsIn(t, "sync.Mutex.Lock", "front.(*Keeper).renew")
+	go func() { // as stand does
+		k.gate.Lock()
+		defer k.gate.Unlock()
+		stood <- true
+	}()
+	expect.WaitsIn(t, "sync.RWMutex.Lock", "front.TestRenewBesideHandOff")
+	k.mu.Unlock()
+	require.NotNil(t, expect.Returns(t, renewed))
+	expect.Returns(t, stood)
+	require.NoError(t, k.Close())
 }
 
 // What is at a socket's path and is none is named.
