@@ -306,3 +306,42 @@ func TestCallEndsWithUndecodableReason(t *testing.T) {
 		require.Equal(t, ei.Atom("undecodable_reason"), exit.Reason, name)
 	}
 }
+
+// A waiting is the context of a Receive for which something happens just as it begins to wait.
+type waiting struct {
+	context.Context
+	happens func()
+}
+
+func (c waiting) Value(key any) any {
+	if key == (runKey{}) {
+		c.happens()
+	}
+	return c.Context.Value(key)
+}
+
+// A call has the answer that came just before its process's end, whether it waits by then or not.
+func TestAnswerBeforeEnd(t *testing.T) {
+	w := newWorld(t, "memory")
+	n := w.started("alice")
+	for name, waits := range map[string]bool{"waits": true, "does not wait yet": false} {
+		b, err := n.newPrivate(nil, ei.Ref{})
+		require.NoError(t, err)
+		answer := &Message{Control: dist.Control{Op: dist.OpSend}}
+		comes := func() {
+			require.True(t, b.deliver(answer, nil))
+			b.Exit(ei.Atom("normal"))
+		}
+		ctx := w.ctx()
+		if waits {
+			ctx = waiting{ctx, comes}
+		} else {
+			comes()
+		}
+		m, err := b.Receive(ctx)
+		require.NoError(t, err, name)
+		require.Same(t, answer, m, name)
+		_, err = b.Receive(w.ctx())
+		require.ErrorIs(t, err, ErrClosed)
+	}
+}
