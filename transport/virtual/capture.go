@@ -23,8 +23,9 @@ import (
 // TLS transport, which has 4.
 //
 // A Capture is safe for concurrent use. A file that cannot be written disturbs no connection: it
-// ends there, and Flush and Close return the first error. A file that takes its time, a pipe say,
-// holds up what is traced for as long.
+// ends there, and Flush and Close return the first error. One whose Write panics ends each
+// connection that is traced (transport.ErrPanic), and one that takes its time, a pipe say, holds up
+// what is traced for as long.
 type Capture struct {
 	w io.Writer
 
