@@ -102,6 +102,7 @@ func (s *Service) hear() {
 	}
 	s.file, s.broken = OwnFile(), make(chan error, 1)
 	s.ends, s.upgrades, s.restarts = make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
+	s.heard = make(chan os.Signal, 1)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signal.Notify(s.ends, s.endOn()...)
 	if on := s.upgradeOn(); len(on) > 0 { // none would be all
@@ -109,6 +110,7 @@ func (s *Service) hear() {
 			s.upgrades <- on[0] // before one that comes now has taken the place
 		}
 		signal.Notify(s.upgrades, on...)
+		signal.Notify(s.heard, on...)
 	}
 	if restartSignal != nil {
 		signal.Notify(s.restarts, restartSignal)
@@ -122,7 +124,7 @@ const againVariable = "CNODE_UPGRADE_AGAIN"
 
 // release leaves the signals to the program again, but for SIGPIPE.
 func (s *Service) release() {
-	for _, ch := range []chan os.Signal{s.ends, s.upgrades, s.restarts} {
+	for _, ch := range []chan os.Signal{s.ends, s.upgrades, s.heard, s.restarts} {
 		signal.Stop(ch)
 	}
 }
@@ -329,6 +331,7 @@ func (s *Service) begin() (done func(), err error) {
 	}
 	busy := make(chan struct{})
 	s.busy = busy
+	_ = s.hungUp() // what has come before is what this upgrade is for; not yet in heard, it asks for one more
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -512,15 +515,14 @@ func hearPending(signals []os.Signal) {
 	signal.Stop(heard) // which waits for what is handled
 }
 
-// hungUp reports whether there is to be another upgrade after this one.
+// hungUp reports whether a signal of UpgradeOn has come since the upgrade that goes on has begun.
+// Run may have taken it from upgrades, and not have looked at it yet.
 func (s *Service) hungUp() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	select {
-	case <-s.upgrades:
+	case <-s.heard:
 		return true
 	default:
-		return s.again
+		return false
 	}
 }
 

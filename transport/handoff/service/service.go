@@ -60,6 +60,7 @@ type Service struct {
 	unwatch  func()
 	ends     chan os.Signal // Run is to end
 	upgrades chan os.Signal
+	heard    chan os.Signal // as upgrades, since the last upgrade has begun
 	restarts chan os.Signal // systemd starts the service again
 	broken   chan error     // nothing is served any more
 	again    bool           // one of UpgradeOn has come during an upgrade that goes on

@@ -70,3 +70,25 @@ func TestStopReachesSuccessor(t *testing.T) {
 		require.Eventually(t, func() bool { return os.Remove(ended) == nil }, time.Minute, time.Millisecond)
 	}
 }
+
+// A SIGHUP during an upgrade in place is for the program that follows, even if Run has taken it and
+// not looked at it yet; one before is what the upgrade is for.
+func TestHungUp(t *testing.T) {
+	t.Setenv(againVariable, "yes")
+	s := &Service{owner: &plain{}}
+	s.hear()
+	defer s.release()
+	<-s.upgrades // as the program before has said
+	hangUp := func() {
+		require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		<-s.upgrades
+		hearPending(s.upgradeOn())
+	}
+	hangUp()
+	done, err := s.begin()
+	require.NoError(t, err)
+	defer done()
+	require.False(t, s.hungUp())
+	hangUp()
+	require.True(t, s.hungUp())
+}
