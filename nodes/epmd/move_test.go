@@ -364,8 +364,8 @@ func TestServerMoves(t *testing.T) {
 	require.ErrorIs(t, err, ErrServerClosed)
 }
 
-// Listeners move whether or not Serve has begun: a freeze waits for those that have been staged, and
-// holds up the others.
+// Listeners move whether or not Serve has begun: a freeze waits for those that have been staged,
+// and holds up the others.
 func TestServerFreezesBeforeServe(t *testing.T) {
 	l, m := listen(t), listen(t)
 	s := &Server{}

@@ -156,7 +156,8 @@ func (n *Node) launch(o Options) error {
 }
 
 func (n *Node) args(o Options) []string {
-	args := []string{"-noinput"}
+	// schedulers that look for work before they sleep take the processors from the other tests
+	args := []string{"-noinput", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"}
 	if !o.Local {
 		flag := "-name"
 		if o.Short {
