@@ -180,7 +180,9 @@ func TestWhatWasMeant(t *testing.T) {
 func TestModuleInfo(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) {
-		cfg.Rules = []Rule{{Target: "shop:secret"}, {Target: "till:module_info/1"}, {Permission: MayCall, Target: "*", Allow: true}}
+		cfg.Rules = []Rule{{Target: "shop:secret"}, {Target: "till:module_info/1"},
+			{Permission: MayCall, Target: "shop:job"}, {Permission: MaySpawn, Target: "shop:job", Allow: true},
+			{Permission: MayCall, Target: "*", Allow: true}}
 	})
 	b := w.started("bob")
 	for _, name := range []string{"quote", "secret"} {
@@ -188,9 +190,10 @@ func TestModuleInfo(t *testing.T) {
 	}
 	n.Expose("shop", "all", FuncOf(func(int, ...int) {}))
 	n.Expose("shop", "terms", func(context.Context, []ei.Term) (any, error) { return nil, nil })
+	n.Expose("shop", "job", FuncOf(func() {}))
 	n.Expose("till", "open", FuncOf(func() {}))
 	n.Expose("own", "module_info", FuncOf(func() int { return 7 }))
-	const exports = "[{module_info,0},{module_info,1},{all,1},{quote,1},{terms,0}]"
+	const exports = "[{module_info,0},{module_info,1},{all,1},{job,0},{quote,1},{terms,0}]"
 	for _, tt := range []struct {
 		module string
 		args   []any
