@@ -239,8 +239,8 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	c.handshakes.Collect(out)
 	c.full.Collect(out)
-	s, state := c.n.Stats(), c.n.State() // not with the lock that hooks want, too
-	c.mu.Lock()                          // one at a time
+	s, state := c.n.Stats(), c.n.State()
+	c.mu.Lock() // one at a time
 	defer c.mu.Unlock()
 	send := func(kind prometheus.ValueType, name string, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(c.descs[name], kind, v, labels...)
