@@ -181,7 +181,8 @@ func TestModuleInfo(t *testing.T) {
 	w := newWorld(t, "memory")
 	n := w.started("alice", func(cfg *Config) {
 		cfg.Rules = []Rule{{Target: "shop:secret"}, {Target: "till:module_info/1"},
-			{Permission: MayCall, Target: "shop:job"}, {Permission: MaySpawn, Target: "shop:job", Allow: true},
+			{Permission: MayCall, Target: "shop:job"},
+			{Permission: MaySpawn, Target: "shop:job", Allow: true},
 			{Permission: MayCall, Target: "*", Allow: true}}
 	})
 	b := w.started("bob")

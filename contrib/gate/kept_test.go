@@ -199,7 +199,7 @@ func sameChain(prefix string, n int) (atoms []ei.Atom) {
 }
 
 // Atoms that a BEAM finds in one long chain only are refused: each look at one would take it as
-// long as all of the chain. Half of them have one hash value, the others one place.
+// long as all of the chain. Some have one hash value, the others one place.
 func TestAtomsOfOneChain(t *testing.T) {
 	t.Parallel()
 	onePlace := sameChain("place", 1400) // takes seconds

@@ -276,7 +276,8 @@ func TestCommands(t *testing.T) {
 // What somebody else has named, or said, does not move the cursor, in a table or in an error.
 func TestControlCharacters(t *testing.T) {
 	const moves = "x\x1b[2J\u009b2J\r"
-	u := open(t, &console.Options{Commands: []console.Command{{Name: "fails", Func: func() error { return errors.New(moves) }}}},
+	fails := console.Command{Name: "fails", Func: func() error { return errors.New(moves) }}
+	u := open(t, &console.Options{Commands: []console.Command{fails}},
 		func(cfg *nodes.Config) {
 			cfg.Rules = []nodes.Rule{{Peer: "x@*", Permission: nodes.MaySend, Target: moves}}
 		})

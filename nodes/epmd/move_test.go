@@ -388,7 +388,7 @@ func TestServerFreezesBeforeServe(t *testing.T) {
 	go func() { frozen <- freeze(t, next) }()
 	expect.WaitsIn(t, "select", "(*Server).rest")
 	served, late = serving(next, ls[0]), serving(next, ls[1])
-	f = <-frozen
+	f = expect.Returns(t, frozen)
 	require.Len(t, f.Descriptors(), 3)
 	require.NoError(t, f.Release())
 	require.ErrorIs(t, <-served, ErrServerMoved)

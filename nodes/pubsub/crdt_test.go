@@ -480,10 +480,15 @@ func TestLimitOfReplaced(t *testing.T) {
 		"update, and the leave is not known": {cloud{2: {}}, "ann"},
 		"another one in its place":           {cloud{1: {}, 2: {}}, "bob"},
 	} {
-		s, first, second := newReplica("s@h", 1), someEntry(a, 1, "room", "ann"), someEntry(a, 2, "room", tt.key)
+		s := newReplica("s@h", 1)
+		first, second := someEntry(a, 1, "room", "ann"), someEntry(a, 2, "room", tt.key)
 		s.limit = limitOf(first.cost())
-		s.hear(&saying{kind: heartbeat, from: a, delta: &delta{clouds: map[replica]cloud{a: {1: {}}}, values: []*entry{first}}}, now)
-		s.hear(&saying{kind: heartbeat, from: a, delta: &delta{clouds: map[replica]cloud{a: tt.clocks}, values: []*entry{second}}}, now)
+		says := func(clocks cloud, e *entry) {
+			d := &delta{clouds: map[replica]cloud{a: clocks}, values: []*entry{e}}
+			s.hear(&saying{kind: heartbeat, from: a, delta: d}, now)
+		}
+		says(cloud{1: {}}, first)
+		says(tt.clocks, second)
 		require.Equal(t, map[id]*entry{second.id: second}, s.entries, name)
 		require.Equal(t, second.cost(), s.bytes[a], name)
 		require.False(t, s.limit.Any(), name)

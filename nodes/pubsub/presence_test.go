@@ -160,7 +160,8 @@ func TestPresencePeriods(t *testing.T) {
 		5 * time.Second: {100 * time.Second, 20 * time.Minute},
 		time.Minute:     {20 * time.Minute, 40 * time.Minute},
 	} {
-		p, err := a.StartPresence(t.Context(), "App."+period.String(), &PresenceOptions{BroadcastPeriod: period})
+		o := &PresenceOptions{BroadcastPeriod: period}
+		p, err := a.StartPresence(t.Context(), "App."+period.String(), o)
 		require.NoError(t, err)
 		require.Equal(t, want, [2]time.Duration{p.opts.DownPeriod, p.opts.PermdownPeriod})
 	}

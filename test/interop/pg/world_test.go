@@ -148,5 +148,6 @@ func member(t *testing.T, e *otp.Node, name, group string) {
 // stop ends a member, whose name is free then.
 func stop(t *testing.T, e *otp.Node, name string) {
 	t.Helper()
-	e.Do(t, fmt.Sprintf(`M = monitor(process, %s), %[1]s ! stop, receive {'DOWN', M, _, _, _} -> ok end`, name))
+	e.Do(t, fmt.Sprintf(`M = monitor(process, %s), %[1]s ! stop,
+		receive {'DOWN', M, _, _, _} -> ok end`, name))
 }

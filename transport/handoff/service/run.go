@@ -331,7 +331,8 @@ func (s *Service) begin() (done func(), err error) {
 	}
 	busy := make(chan struct{})
 	s.busy = busy
-	_ = s.hungUp() // what has come before is what this upgrade is for; not yet in heard, it asks for one more
+	// what has come before is what this upgrade is for; what is not yet in heard asks for one more
+	_ = s.hungUp()
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -198,7 +198,8 @@ func (r *run) connect() *client {
 	c, err := net.Dial("tcp", r.addr)
 	require.NoError(r.t, err)
 	r.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(2 * expect.Limit)) // who does not answer fails, and holds up nobody
+	// a program that does not answer fails the test, and does not hold it up
+	_ = c.SetDeadline(time.Now().Add(2 * expect.Limit))
 	return &client{r.t, c, bufio.NewReader(c)}
 }
 
