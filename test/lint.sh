@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Says what can be said of the code without running it: formatting, widths, go vet and staticcheck,
-# go vet for other systems, and whether the library builds for a browser.
+# whether the types are right for other systems, and those of the library for a browser.
 #
 #	test/lint.sh                  of the modules of go.work, for all systems
 #	test/lint.sh contrib/quic     of a module below it
@@ -10,22 +10,19 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 exec </dev/null
 
 staticcheck=honnef.co/go/tools/cmd/staticcheck@v0.8.2
-# go vet of a system type-checks all that is for it, tests included, and compiles what that imports:
-# a build finds nothing more, nor does another machine of the same system. No file here is for one
-# machine alone, but golang.org/x/sys differs between them: what imports it is looked at with both
-# machines of Linux. That an int may have 32 bits is test/run.sh's.
-others=(darwin/arm64 freebsd/amd64 windows/amd64)
-hasty='-gcflags=all=-N -l' # what nobody runs need not be made fast: a third of the time, each time
+# No file here is for one machine alone, but golang.org/x/sys differs between them. That an int may
+# have 32 bits is test/run.sh's.
+others=(linux/arm64 darwin/arm64 freebsd/amd64 windows/amd64)
 
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 export GOFLAGS="${GOFLAGS-} -pgo=off" # default.pgo would have all packages compiled a second time
 here=$(go env GOHOSTOS)/$(go env GOHOSTARCH)
 
-# elsewhere OTHER PACKAGE... vets for another system.
+# elsewhere OTHER PACKAGE... says whether packages and their tests are right for another system.
 elsewhere() {
 	[[ $1 != "$here" ]] || return 0
-	step "go vet for $1"
-	GOOS=${1%/*} GOARCH=${1#*/} CGO_ENABLED=0 go vet "$hasty" "${@:2}"
+	step "types for $1"
+	"$tools/typecheck" "$@"
 }
 
 step() { printf '== %s (%d s)\n' "$*" "$SECONDS"; }
@@ -33,7 +30,12 @@ step() { printf '== %s (%d s)\n' "$*" "$SECONDS"; }
 # stubborn COMMAND tries three times: whom it fetches from may have a bad moment.
 stubborn() { "$@" || { sleep 10 && "$@"; } || { sleep 30 && "$@"; }; }
 
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+typecheck() { go build -o "$tools" ./test/typecheck; }
+
 if (($#)); then
+	typecheck
 	cd "$1"
 	shift
 	stubborn go mod download
@@ -43,7 +45,8 @@ if (($#)); then
 	fi
 	step "go vet and staticcheck of ${PWD##*/}"
 	go vet "$@"
-	exec go run "$staticcheck" "$@"
+	go run "$staticcheck" "$@"
+	exit
 fi
 
 step modules
@@ -70,12 +73,9 @@ go vet work
 step staticcheck
 go run "$staticcheck" work
 
-imports='{{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}'
-mapfile -t callers < <(go list -f "$imports" work | sed -n 's|^\([^ ]*\) .*golang.org/x/sys/unix.*|\1|p')
-elsewhere linux/arm64 "${callers[@]}"
+typecheck
 for other in "${others[@]}"; do elsewhere "$other" work; done
 
-# A browser has neither signals nor other processes: what needs them is exempt, and so are tests.
-step 'go build for js/wasm'
+# A browser has neither signals nor other processes: what needs them is exempt.
 mapfile -t library < <(go list ./ei/... ./nodes/... ./transport/... ./transport/tsocket/... | grep -vE '/(nodes/(upgrade|child|workers)|handoff/service(/web)?)$')
-GOOS=js GOARCH=wasm go build "$hasty" "${library[@]}"
+elsewhere js/wasm "${library[@]}"
