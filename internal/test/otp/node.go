@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -320,28 +321,47 @@ func (n *Node) Load(t testing.TB, source string) {
 	}
 }
 
+// compiled has modules by release and source: a node that compiles loads the compiler first, which
+// takes longer than what most modules are for.
+var compiled sync.Map
+
+// A module is compiled; its name is Erlang text.
+type module struct {
+	name string
+	code []byte
+}
+
 // LoadContext is Load outside a test. The error names what the compiler says.
 func (n *Node) LoadContext(ctx context.Context, source string) error {
-	file, err := os.CreateTemp(n.Home(), "module*.erl")
+	dir, err := os.MkdirTemp(n.Home(), "module")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
-	_, err = file.WriteString(source)
-	if err = errors.Join(err, file.Close()); err != nil {
+	defer os.RemoveAll(dir)
+	file, key := filepath.Join(dir, "code"), n.release.Erl+"\x00"+source
+	known, _ := compiled.Load(key)
+	m, there := known.(*module)
+	if !there {
+		m = &module{}
+		if err = os.WriteFile(file+".erl", []byte(source), 0o600); err != nil {
+			return err
+		}
+		m.name, err = n.EvalContext(ctx, fmt.Sprintf(`case compile:file(%q, [binary, return_errors]) of
+				{ok, Module, Code} -> ok = file:write_file(%q, Code), Module;
+				Failed -> Failed
+			end`, file+".erl", file))
+		if err == nil {
+			m.code, err = os.ReadFile(file)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot compile the module: %w: %s", err, m.name)
+		}
+		compiled.Store(key, m)
+	} else if err = os.WriteFile(file, m.code, 0o600); err != nil {
 		return err
 	}
-	got, err := n.EvalContext(ctx, fmt.Sprintf(`
-		case compile:file(%q, [binary, return_errors]) of
-			{ok, Module, Code} ->
-				{module, Module} = code:load_binary(Module, "loaded by a test", Code),
-				loaded;
-			Failed -> Failed
-		end`, file.Name()))
-	if err == nil && got != "loaded" {
-		err = errors.New(got)
-	}
-	if err != nil {
+	if _, err = n.EvalContext(ctx, fmt.Sprintf(`{ok, Code} = file:read_file(%q),
+		{module, _} = code:load_binary(%s, "loaded by a test", Code)`, file, m.name)); err != nil {
 		return fmt.Errorf("cannot load the module: %w", err)
 	}
 	return nil

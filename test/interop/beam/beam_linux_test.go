@@ -23,6 +23,7 @@ import (
 
 // The package compiles without a warning, and its own tests pass.
 func TestItsOwnTests(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		ebin := build(t, r, "src", "test")
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -47,6 +48,7 @@ func TestItsOwnTests(t *testing.T) {
 
 // The Elixir half compiles without a warning, is formatted, documented, and passes its tests.
 func TestItsElixirTests(t *testing.T) {
+	t.Parallel()
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		dir := t.TempDir()
 		require.NoError(t, os.CopyFS(filepath.Join(dir, "beam"), os.DirFS("../../../beam/cnode")))
@@ -68,6 +70,7 @@ func TestItsElixirTests(t *testing.T) {
 // A worker is killed again and again, at any moment. Where it looks at the input before it takes it
 // no session is lost; each answer is the right one, once.
 func TestKills(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		for _, kind := range []string{"socket", "gen_tcp"} {
 			t.Run(kind, func(t *testing.T) {
@@ -103,6 +106,7 @@ func TestKills(t *testing.T) {
 
 // A worker that retires gives all its sessions back, and none is lost.
 func TestRetire(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newHouse(t, r)
 		w := h.worker("socket")
@@ -122,6 +126,7 @@ func TestRetire(t *testing.T) {
 // Sessions that are on their way when either side stops are served: here when the front does, by
 // another worker when a worker's server does.
 func TestOnTheirWay(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		for _, end := range []string{"front", "server stops", "server is killed"} {
 			t.Run(end, func(t *testing.T) {
@@ -156,6 +161,7 @@ func TestOnTheirWay(t *testing.T) {
 
 // The front ends: sessions are served on, and the next front's come.
 func TestFrontEnds(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newHouse(t, r)
 		w := h.worker("gen_tcp")
@@ -244,6 +250,7 @@ func TestNoDescriptorIsLeft(t *testing.T) {
 
 // Sessions of a Go forwarder in BIND 10's form, and to a Go receiver.
 func TestBind10(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		ebin := build(t, r, "src")
 		n := r.Start(t, otp.Options{Local: true, ExtraArgs: []string{"-pa", ebin}})

@@ -58,6 +58,7 @@ func testTLS(t *testing.T) *tls.Config {
 
 // A BEAM serves sessions whose TLS ends at the front. They go on in the next one.
 func TestTLSAtTheFront(t *testing.T) {
+	t.Parallel()
 	config := testTLS(t)
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newHouse(t, r)
@@ -92,6 +93,7 @@ func TestTLSAtTheFront(t *testing.T) {
 // A BEAM serves clients of a UNIX listener, whose sessions end with it: what a kill leaves is never
 // taken for a whole answer by the next BEAM.
 func TestUnixListener(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newHouse(t, r)
 		path := h.listens("unix", filepath.Join(filepath.Dir(h.path), "clients"), nil)
@@ -122,6 +124,7 @@ func TestUnixListener(t *testing.T) {
 // The front moves to another one while clients work and a BEAM serves them, which is killed after
 // that: no client notices either.
 func TestFrontMoves(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newHouse(t, r)
 		h.worker("gen_tcp")

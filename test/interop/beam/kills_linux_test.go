@@ -156,7 +156,7 @@ func act(t *testing.T, x cell, addr string, w *otp.Node, at string) (c *caller) 
 func TestKillAtEachStep(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newFront(t)
-		h.r, h.ebin = r, h.ebinWithSteps(r)
+		h.r, h.ebin = r, buildSteps(t, r)
 		dir := t.TempDir()
 		sockets := func() (n int) {
 			for _, d := range descriptors(t, os.Getpid()) {
@@ -206,7 +206,7 @@ func TestKillAtEachStep(t *testing.T) {
 func TestKillAtForward(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := newFront(t)
-		h.r, h.ebin = r, h.ebinWithSteps(r)
+		h.r, h.ebin = r, buildSteps(t, r)
 		dir := sockdir.New(t)
 		out := filepath.Join(dir, "out")
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: out, Net: "unix"})
@@ -267,16 +267,6 @@ func TestKillAtForward(t *testing.T) {
 			})
 		}
 	})
-}
-
-func (h *house) ebinWithSteps(r otp.Release) string {
-	dir := h.t.TempDir()
-	require.NoError(h.t, os.WriteFile(filepath.Join(dir, "cnode_steps.erl"), []byte(steps), 0o644))
-	ebin := buildWith(h.t, r, "{d, 'CNODE_STEPS'}", "src")
-	n := r.Start(h.t, otp.Options{Local: true})
-	defer n.Close()
-	require.Equal(h.t, "{ok,cnode_steps}", n.Do(h.t, fmt.Sprintf(`compile:file("%s/cnode_steps.erl", [{outdir, "%s"}])`, dir, ebin)))
-	return ebin
 }
 
 const frontVariable = "CNODE_TEST_BEAM_FRONT" // the workers' path
@@ -350,9 +340,10 @@ func (f *frontProcess) stats() (s front.Stats) {
 // The front is killed at each step of a worker: the session goes on with the worker, exactly, and
 // the worker has no descriptor more than before.
 func TestFrontIsKilledAtEachStep(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		h := &house{t: t, path: filepath.Join(sockdir.New(t), "front"), r: r}
-		h.ebin = h.ebinWithSteps(r)
+		h.ebin = buildSteps(t, r)
 		dir := t.TempDir()
 		f := startFront(t, h.path)
 		var w *otp.Node // nil: none

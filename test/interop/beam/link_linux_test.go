@@ -21,6 +21,7 @@ var linkChecks string
 // A BEAM without a name calls a Go program, and is called by it, as a node would be; so does one
 // with a name whose child has a link. When a BEAM gets a name, its child becomes a node.
 func TestLink(t *testing.T) {
+	t.Parallel()
 	program := filepath.Join(t.TempDir(), "linked")
 	cmd := exec.Command("go", "build", "-o", program, "./testdata/linked")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // the root file systems have other C libraries
@@ -30,7 +31,6 @@ func TestLink(t *testing.T) {
 	require.NoError(t, err)
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		ebin := build(t, r, "src")
-		compileTo(t, r, ebin, "cnode_link_checks", linkChecks)
 		for name, does := range map[string]struct {
 			function string
 			args     []string
@@ -56,14 +56,4 @@ func TestLink(t *testing.T) {
 			})
 		}
 	})
-}
-
-// compileTo compiles a module of the tests.
-func compileTo(t *testing.T, r otp.Release, ebin, module, text string) {
-	t.Helper()
-	path := filepath.Join(filepath.Dir(ebin), module+".erl")
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
-	n := r.Start(t, otp.Options{Local: true})
-	defer n.Close()
-	require.Equal(t, "{ok,"+module+"}", n.Do(t, fmt.Sprintf(`compile:file(%q, [debug_info, {outdir, %q}])`, path, ebin)))
 }

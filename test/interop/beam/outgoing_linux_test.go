@@ -59,6 +59,7 @@ func (h *house) diallerWith(kind, addr, options string, names ...string) *otp.No
 // A worker with connections is killed again and again: each goes on in the next worker that asks
 // for its name, and none is made a second time.
 func TestOutgoingKills(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		const many, kills = 20, 5
 		config, _ := farCertificate(t)
@@ -95,6 +96,7 @@ func TestOutgoingKills(t *testing.T) {
 
 // What is not allowed, and names that another process has, are errors.
 func TestOutgoingRefused(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		f := far(t, 0)
 		addr := f.Addr().String()
@@ -148,6 +150,7 @@ func TestOutgoingRefused(t *testing.T) {
 // What a peer has sent before it ended, while nobody had the connection, is read by who asks for
 // its name; then the name is dialled anew.
 func TestOutgoingEndsMeanwhile(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		ebin := build(t, r, "src")
 		for _, kind := range []string{"socket", "gen_tcp"} {
@@ -195,6 +198,7 @@ func TestOutgoingEndsMeanwhile(t *testing.T) {
 // The front moves to another process: connections stay with their worker, wait on, and who waits
 // for one gets it there.
 func TestOutgoingUpgrade(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		f := far(t, time.Millisecond)
 		addr := f.Addr().String()

@@ -27,6 +27,7 @@ var ircEx string
 // The page's program and command, as printed: the system is killed, and the front moves to another
 // process when it is told to.
 func TestOutgoingProgram(t *testing.T) {
+	t.Parallel()
 	otp.Elixirs(t, func(t *testing.T, e otp.Elixir) {
 		dir := t.TempDir()
 		program := filepath.Join(dir, "cnode-front")

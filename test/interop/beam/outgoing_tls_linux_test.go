@@ -16,6 +16,7 @@ import (
 // TLS is verified, and the worker is told whose certificate it is; it may begin later, but not
 // behind what somebody has put in before.
 func TestOutgoingTLS(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		config, _ := farCertificate(t)
 		listen := func() net.Listener {
@@ -91,6 +92,7 @@ func TestOutgoingTLS(t *testing.T) {
 
 // What gen_tcp has read of a line that was put in before TLS does not count as said in secret.
 func TestOutgoingLinesBeforeTLS(t *testing.T) {
+	t.Parallel()
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		config, _ := farCertificate(t)
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -60,7 +60,7 @@ func TestCowboy(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
 		src := peers(t, "ranch", "cowlib", "cowboy")
 		h := newFront(t)
-		h.r, h.ebin = r, h.ebinWithSteps(r)
+		h.r, h.ebin = r, buildSteps(t, r)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		for _, name := range []string{"ranch", "cowlib", "cowboy"} { // each needs those before it

@@ -33,27 +33,57 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(leak.Run(m))
+	code := leak.Run(m)
+	for dir, ebin := range built.dirs {
+		if ebin == "" {
+			os.RemoveAll(dir)
+		}
+	}
+	os.Exit(code)
 }
 
 //go:embed testdata/line.erl
 var line string
 
+// built has the folders that build has compiled, which end with the tests.
+var built = struct {
+	sync.Mutex
+	dirs map[string]string
+}{dirs: make(map[string]string)}
+
 // build copies folders of the package to where every release can read them, and compiles the Erlang
-// of it, warnings being errors. It returns the folder with the compiled code.
+// of it and of the tests, warnings being errors. It returns the folder with the compiled code, the same
+// for all tests that ask for the same.
 func build(t *testing.T, r otp.Release, folders ...string) string {
 	t.Helper()
 	return buildWith(t, r, "debug_info", folders...)
 }
 
+// buildSteps is build with the steps at which a test ends a system.
+func buildSteps(t *testing.T, r otp.Release) string {
+	t.Helper()
+	return buildWith(t, r, "{d, 'CNODE_STEPS'}", "src")
+}
+
 // buildWith is build with another option of the compiler.
 func buildWith(t *testing.T, r otp.Release, option string, folders ...string) string {
 	t.Helper()
-	dir := t.TempDir()
+	built.Lock()
+	defer built.Unlock()
+	key := fmt.Sprint(r.Erl, option, folders)
+	if ebin := built.dirs[key]; ebin != "" {
+		return ebin
+	}
+	dir, err := os.MkdirTemp("", "beam")
+	require.NoError(t, err)
 	ebin := filepath.Join(dir, "ebin")
+	built.dirs[dir] = "" // is removed, compiled or not
 	require.NoError(t, os.Mkdir(ebin, 0o755))
 	for _, f := range folders {
 		require.NoError(t, os.CopyFS(filepath.Join(dir, f), os.DirFS(filepath.Join("../../../beam/cnode", f))))
+	}
+	for module, text := range map[string]string{"cnode_steps": steps, "cnode_link_checks": linkChecks} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, module+".erl"), []byte(text), 0o644))
 	}
 	n := r.Start(t, otp.Options{Local: true})
 	defer n.Close()
@@ -62,6 +92,7 @@ func buildWith(t *testing.T, r otp.Release, option string, folders ...string) st
 		dir, option)))
 	require.Equal(t, "ok", n.Do(t, fmt.Sprintf(`{ok, [{application, cnode, P}]} = file:consult("%[1]s/src/cnode.app.src"),
 		file:write_file("%[1]s/ebin/cnode.app", io_lib:format("~p.", [{application, cnode, [{modules, []} | P]}]))`, dir)))
+	built.dirs[key] = ebin
 	return ebin
 }
 

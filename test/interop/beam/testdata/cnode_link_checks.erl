@@ -356,7 +356,7 @@ stands_still() ->
     until(fun() -> lists:usort([state(Stat) || Stat <- filelib:wildcard("/proc/" ++ integer_to_list(Process) ++ "/task/*/stat")]) =:= "T" end),
     Callers = try
         Wait = [spawn_link(fun() ->
-            Test ! {self(), catch gen_server:call(cnode_node:to(?CHILD, counter), {echo, Data}, infinity)}
+            Test ! {self(), caught(fun() -> gen_server:call(cnode_node:to(?CHILD, counter), {echo, Data}, infinity) end)}
         end) || _ <- lists:seq(1, 50)],
         GiveUp = [spawn_link(fun() ->
             Test ! {self(), caught(fun() -> cnode_node:call(?CHILD, pricing, same, [Arg], 300) end)}
