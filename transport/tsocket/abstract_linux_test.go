@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
@@ -18,13 +19,9 @@ func TestAbstractNames(t *testing.T) {
 	unique := fmt.Sprintf("@tsocket-%d-%d", os.Getpid(), os.Getuid())
 	for _, name := range []string{unique, unique + "\x00", unique + "\x00\x00", unique + "\x00behind",
 		unique + strings.Repeat("n", sys.MaxUnixPath+1-len(unique))} {
-		d, err := OpenUnixgram(transport.UnixAddr(name), nil)
-		require.NoError(t, err)
-		defer d.Close() // all of them at the same time
+		d := expect.Open(OpenUnixgram(transport.UnixAddr(name), nil)).In(t) // all of them at the same time
 		require.Equal(t, transport.UnixAddr(name), d.LocalAddr())
-		other, err := OpenUnixgram(transport.UnixAddr(""), transport.UnixAddr(name))
-		require.NoError(t, err)
-		defer other.Close()
+		other := expect.Open(OpenUnixgram(transport.UnixAddr(""), transport.UnixAddr(name))).In(t)
 		requireSends(t, other, "x", nil)
 		requireReceives(t, d, "x", transport.UnixAddr(""))
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -46,33 +47,25 @@ func TestGuideDatagrams(t *testing.T) {
 		{"or it fails", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			require.NoError(t, open.Close())
 			requireSends(t, connected, "nobody is there", nil)
-			_, _, err := connected.RecvFrom(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, syscall.ECONNREFUSED)
+			require.ErrorIs(t, expect.Err2(connected.RecvFrom(soon(t), make([]byte, 1))), syscall.ECONNREFUSED)
 		})},
 		{"its length is never 0", guideUDP(func(t *testing.T, open, connected *Datagram) {
-			raw, err := net.Dial("udp", open.LocalAddr().String())
-			require.NoError(t, err)
-			defer raw.Close()
-			_, err = raw.Write(nil)
-			require.NoError(t, err)
-			_, _, err = open.RecvFrom(within(t, 20*time.Millisecond), make([]byte, 10))
+			raw := expect.Open(net.Dial("udp", open.LocalAddr().String())).In(t)
+			require.NoError(t, expect.Err(raw.Write(nil)))
+			_, _, err := open.RecvFrom(within(t, 20*time.Millisecond), make([]byte, 10))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		})},
 		{"a second receive is busy", guideUDP(func(t *testing.T, open, _ *Datagram) {
 			first := outstanding(t, open, context.Background())
-			_, _, err := open.RecvFrom(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, transport.ErrBusy)
+			require.ErrorIs(t, expect.Err2(open.RecvFrom(soon(t), make([]byte, 1))), transport.ErrBusy)
 			require.NoError(t, open.Close())
 			require.ErrorIs(t, returns(t, first), net.ErrClosed)
 		})},
 		{"to send nothing is not allowed", guideUDP(func(t *testing.T, _, connected *Datagram) {
-			_, err := connected.SendTo(soon(t), nil, nil)
-			require.ErrorIs(t, err, syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(connected.SendTo(soon(t), nil, nil)), syscall.EINVAL)
 		})},
 		{"a send gives the datagram's length", guideUDP(func(t *testing.T, open, connected *Datagram) {
-			n, err := open.SendTo(soon(t), []byte("12345"), connected.LocalAddr())
-			require.NoError(t, err)
-			require.Equal(t, 5, n)
+			require.Equal(t, 5, expect.NoError(open.SendTo(soon(t), []byte("12345"), connected.LocalAddr())).In(t))
 		})},
 		{"or it fails, too", guideUDP(func(t *testing.T, open, _ *Datagram) {
 			n, err := open.SendTo(soon(t), []byte("to nobody"), nil)
@@ -84,8 +77,7 @@ func TestGuideDatagrams(t *testing.T) {
 			d := newDatagram(slowCarrier{connected.sock, slow}, connected.local, connected.remote)
 			first := aside(func() error { return second(d.SendTo(soon(t), []byte("first"), nil)) })
 			require.Eventually(t, d.sending.Load, tooLong, time.Millisecond)
-			_, err := d.SendTo(soon(t), []byte("second"), nil)
-			require.ErrorIs(t, err, transport.ErrBusy)
+			require.ErrorIs(t, expect.Err(d.SendTo(soon(t), []byte("second"), nil)), transport.ErrBusy)
 			require.ErrorIs(t, d.Disconnect(), transport.ErrBusy)
 			close(slow.gate)
 			require.NoError(t, returns(t, first))
@@ -95,8 +87,7 @@ func TestGuideDatagrams(t *testing.T) {
 		{"to disconnect closes the socket", guideUDP(func(t *testing.T, open, _ *Datagram) {
 			require.NoError(t, open.Disconnect())
 			require.ErrorIs(t, second(open.SendTo(soon(t), []byte("x"), loopback())), syscall.ENOTCONN)
-			again, err := OpenUDP(open.LocalAddr(), nil)
-			require.NoError(t, err)
+			again := expect.NoError(OpenUDP(open.LocalAddr(), nil)).In(t)
 			require.NoError(t, again.Close())
 		})},
 		{"to disconnect with an operation outstanding is busy", guideUDP(func(t *testing.T, open, connected *Datagram) {

@@ -60,17 +60,14 @@ func loopback() transport.Addr {
 // wildcard is a family's wildcard, with port 0.
 func wildcard(t testing.TB, family string) transport.Addr {
 	t.Helper()
-	a, err := transport.ParseInet(family, "", 0)
-	require.NoError(t, err)
+	a := expect.NoError(transport.ParseInet(family, "", 0)).In(t)
 	return a
 }
 
 // pair connects two streams over tr.
 func pair(t testing.TB, tr transport.Transport, at transport.Addr) (client, server *transport.Stream) {
 	t.Helper()
-	l, err := tr.Listen(at, 0)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(tr.Listen(at, 0)).In(t)
 	return acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 }
 
@@ -94,23 +91,20 @@ func acceptOne(t testing.TB, l *transport.Listener, connect func() (*transport.S
 func requireSpeak(t testing.TB, a, b *transport.Stream) {
 	t.Helper()
 	for _, way := range [][2]*transport.Stream{{a, b}, {b, a}} {
-		_, err := way[0].Writev(soon(t), []byte("words"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(way[0].Writev(soon(t), []byte("words"))))
 		requireReads(t, way[1], "words")
 	}
 }
 
 func requireWrites(t testing.TB, s *transport.Stream, text string) {
 	t.Helper()
-	_, err := s.Writev(soon(t), []byte(text))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Writev(soon(t), []byte(text))))
 }
 
 func requireReads(t testing.TB, s *transport.Stream, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 	require.Equal(t, want, string(got))
 }
 

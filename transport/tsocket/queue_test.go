@@ -100,9 +100,7 @@ func TestSendToQueue(t *testing.T) {
 	require.EqualError(t, returns(t, calls[2]), "refused", "its own result")
 	require.Equal(t, []string{"one", "two", "three", "four"}, m.sent)
 	require.False(t, m.overlap, "two at once")
-	n, err := SendToQueue(transport.NoWait(), q, m, []byte("free again"), nil)
-	require.NoError(t, err)
-	require.Equal(t, 10, n)
+	require.Equal(t, 10, expect.NoError(SendToQueue(transport.NoWait(), q, m, []byte("free again"), nil)).In(t))
 	_, err = SendToQueue(ctx, q, m, []byte("never"), nil)
 	var op *transport.OpError
 	require.ErrorAs(t, err, &op)
@@ -151,8 +149,7 @@ func TestSendToQueueOverUDP(t *testing.T) {
 		require.Len(t, g, count)
 	}
 	require.NoError(t, connected.Close())
-	_, err := SendToQueue(soon(t), q, connected, []byte("x"), nil)
-	require.ErrorIs(t, err, net.ErrClosed)
+	require.ErrorIs(t, expect.Err(SendToQueue(soon(t), q, connected, []byte("x"), nil)), net.ErrClosed)
 }
 
 // One queue for several sockets, a stream among them: each call waits for those before it.
@@ -161,20 +158,14 @@ func TestQueueOfSeveralSockets(t *testing.T) {
 	slow := &mailroom{gate: make(chan struct{})}
 	open, connected := udpPair(t, "ipv4")
 	mem := transport.NewMemory()
-	l, err := mem.Listen(transport.MemoryAddr(""), 1)
-	require.NoError(t, err)
-	defer l.Close()
-	c, err := mem.Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	defer c.Close()
-	s, err := l.Accept(soon(t))
-	require.NoError(t, err)
-	defer s.Close()
+	l := expect.Open(mem.Listen(transport.MemoryAddr(""), 1)).In(t)
+	c := expect.Open(mem.Connect(soon(t), l.Addr())).In(t)
+	s := expect.Open(l.Accept(soon(t))).In(t)
 	first := inLine(t, 0, func() error { return second(SendToQueue(soon(t), &q, slow, []byte("first"), nil)) })
 	slow.begun(t)
 	sends := inLine(t, 1, func() error { return second(SendToQueue(soon(t), &q, connected, []byte("datagram"), nil)) })
 	writes := inLine(t, 2, func() error { return second(q.Writev(soon(t), c, []byte("bytes"))) })
-	_, _, err = open.RecvFrom(within(t, 20*time.Millisecond), make([]byte, 1))
+	_, _, err := open.RecvFrom(within(t, 20*time.Millisecond), make([]byte, 1))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = s.Read(transport.NoWait(), make([]byte, 1))
 	requireTimeout(t, err)

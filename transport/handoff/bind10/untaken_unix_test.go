@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/transport"
@@ -73,8 +74,7 @@ func TestUntakenAfterPushHasEnded(t *testing.T) {
 	fd, h := v4(t)
 	pushed := 0
 	for ; ; pushed++ {
-		n, err := f.Untaken(transport.NoWait(), pushed)
-		require.NoError(t, err)
+		n := expect.NoError(f.Untaken(transport.NoWait(), pushed)).In(t)
 		require.Equal(t, pushed, n)
 		if f.Push(fd, h, make([]byte, 10_000)) != nil {
 			break
@@ -86,9 +86,7 @@ func TestUntakenAfterPushHasEnded(t *testing.T) {
 		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	}
 	require.NoError(t, s.Close())
-	n, err := f.Untaken(fdtest.Soon(t), 0)
-	require.NoError(t, err)
-	require.Zero(t, n)
+	require.Zero(t, expect.NoError(f.Untaken(fdtest.Soon(t), 0)).In(t))
 	require.Error(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, f.Close())
 }

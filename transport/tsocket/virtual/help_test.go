@@ -46,11 +46,9 @@ func udpPair(t testing.TB, family string) (open, connected *tsocket.Datagram) {
 		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
 		need.IPv6(t)
 	}
-	open, err := tsocket.OpenUDP(at, nil)
-	require.NoError(t, err)
+	open = expect.NoError(tsocket.OpenUDP(at, nil)).In(t)
 	t.Cleanup(func() { open.Close() })
-	connected, err = tsocket.OpenUDP(at, open.LocalAddr())
-	require.NoError(t, err)
+	connected = expect.NoError(tsocket.OpenUDP(at, open.LocalAddr())).In(t)
 	t.Cleanup(func() { connected.Close() })
 	return open, connected
 }
