@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -31,11 +32,9 @@ import (
 func sockets(t testing.TB, config *ServerOptions) (client, server *Socket) {
 	t.Helper()
 	path := filepath.Join(sockdir.New(t), "server")
-	server, err := NewServer(path, config)
-	require.NoError(t, err)
+	server = expect.NoError(NewServer(path, config)).In(t)
 	t.Cleanup(func() { server.Close() })
-	client, err = NewClient(transport.UnixAddr(path))
-	require.NoError(t, err)
+	client = expect.NoError(NewClient(transport.UnixAddr(path))).In(t)
 	t.Cleanup(func() { client.Close() })
 	return client, server
 }
@@ -70,8 +69,7 @@ func TestExchange(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, map[string]int{"n": n}, answer)
 		require.Equal(t, server.Addr(), from)
-		fd, err := fds.Steal(0)
-		require.NoError(t, err)
+		fd := expect.NoError(fds.Steal(0)).In(t)
 		require.Equal(t, "back", fdtest.Content(t, fd))
 		require.NoError(t, unix.Close(fd))
 		require.NoError(t, fds.Close())
@@ -144,10 +142,8 @@ func TestServerFile(t *testing.T) {
 	old, moved := filepath.Join(dir, "old"), filepath.Join(dir, "moved")
 	require.NoError(t, os.Mkdir(old, 0o700))
 	path := filepath.Join(old, "s")
-	server, err := NewServer(path, nil)
-	require.NoError(t, err)
-	_, err = NewServer(path, nil)
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	server := expect.NoError(NewServer(path, nil)).In(t)
+	require.ErrorIs(t, expect.Err(NewServer(path, nil)), syscall.EADDRINUSE)
 	require.NoError(t, os.Rename(old, moved))
 	require.NoError(t, os.Mkdir(old, 0o700))
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
@@ -159,8 +155,7 @@ func TestServerFile(t *testing.T) {
 	// A file that is no longer ours stays, and a file that is gone is no error.
 	for _, other := range []bool{true, false} {
 		path := filepath.Join(dir, fmt.Sprint(other))
-		server, err := NewServer(path, nil)
-		require.NoError(t, err)
+		server := expect.NoError(NewServer(path, nil)).In(t)
 		require.NoError(t, os.Remove(path))
 		if other {
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
@@ -170,18 +165,13 @@ func TestServerFile(t *testing.T) {
 			require.FileExists(t, path)
 		}
 	}
-	_, err = NewServer("", nil)
-	require.ErrorIs(t, err, syscall.EINVAL)
-	_, err = NewServer(filepath.Join(dir, "no", "such"), nil)
-	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = NewServer(strings.Repeat("x", 200), nil)
-	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
-	_, err = NewClient(transport.UnixAddr(filepath.Join(dir, "nobody")))
-	require.ErrorIs(t, err, syscall.ENOENT)
+	require.ErrorIs(t, expect.Err(NewServer("", nil)), syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewServer(filepath.Join(dir, "no", "such"), nil)), syscall.ENOENT)
+	require.ErrorIs(t, expect.Err(NewServer(strings.Repeat("x", 200), nil)), syscall.ENAMETOOLONG)
+	require.ErrorIs(t, expect.Err(NewClient(transport.UnixAddr(filepath.Join(dir, "nobody")))), syscall.ENOENT)
 
 	t.Chdir(dir)
-	server, err = NewServer("relative", nil)
-	require.NoError(t, err)
+	server = expect.NoError(NewServer("relative", nil)).In(t)
 	t.Chdir("/")
 	require.NoError(t, server.Close())
 	require.NoFileExists(t, filepath.Join(dir, "relative"))
@@ -214,20 +204,16 @@ func drain(t testing.TB, receiver *Socket) {
 func TestWaitsEnd(t *testing.T) {
 	fdtest.NoLeak(t)
 	client, server := sockets(t, nil)
-	_, _, err := server.Receive(fdtest.Briefly(t), nil)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, expect.Err2(server.Receive(fdtest.Briefly(t), nil)), context.DeadlineExceeded)
 	// The queue is full when another sender has no room, either: how many datagrams a queue takes
 	// (Linux: net.unix.max_dgram_qlen, see unix(7)) and how many a sender's own buffer holds are
 	// the system's affair, and either may be the smaller number.
 	sender := client
 	for fill(t, sender) > 0 {
-		sender, err = NewClient(server.Addr())
-		require.NoError(t, err)
+		sender = expect.NoError(NewClient(server.Addr())).In(t)
 		defer sender.Close()
 	}
-	free, err := NewClient(nil)
-	require.NoError(t, err)
-	defer free.Close()
+	free := expect.Open(NewClient(nil)).In(t)
 	require.ErrorIs(t, free.SendTo(fdtest.Briefly(t), server.Addr(), "x"), context.DeadlineExceeded)
 	waiting := make(chan error, 1)
 	go func() { waiting <- free.SendTo(fdtest.Soon(t), server.Addr(), "x") }()
@@ -291,18 +277,14 @@ func TestPaddedName(t *testing.T) {
 	}
 	fdtest.NoLeak(t)
 	own := fmt.Sprintf("@handoff-%d", os.Getpid()) // another run may have such a name, too
-	server, err := NewServer(own+"-server", nil)
-	require.NoError(t, err)
-	defer server.Close()
+	server := expect.Open(NewServer(own+"-server", nil)).In(t)
 	for _, name := range []string{own + "-padded", own + "-padded\x00", own + "\x00padded"} {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
-		require.NoError(t, err)
+		fd := expect.NoError(unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)).In(t)
 		require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: name}))
 		require.NoError(t, unix.Sendto(fd, []byte("{}"), 0, &unix.SockaddrUnix{Name: own + "-server"}))
 		_, from, err := server.Receive(fdtest.Soon(t), nil)
 		require.NoError(t, err)
-		path, err := transport.UnixPath(from)
-		require.NoError(t, err)
+		path := expect.NoError(transport.UnixPath(from)).In(t)
 		require.Equal(t, name, path)
 		require.NoError(t, unix.Close(fd))
 	}
@@ -372,9 +354,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	// let other clients fill its queue, since unread documents take room in their senders' buffers,
 	// too
 	for range 4 {
-		filler, err := NewClient(nil)
-		require.NoError(t, err)
-		defer filler.Close()
+		filler := expect.Open(NewClient(nil)).In(t)
 		fill(filler)
 	}
 	fill(server)
@@ -393,8 +373,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		fds, _, err := hung.Receive(fdtest.Soon(t), &got)
 		require.NoError(t, err)
 		if fds.Len() > 0 {
-			fd, err := fds.FD(0)
-			require.NoError(t, err)
+			fd := expect.NoError(fds.FD(0)).In(t)
 			require.Equal(t, "f", fdtest.Content(t, fd))
 		}
 		require.NoError(t, fds.Close())
