@@ -22,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -66,25 +67,21 @@ func TestTraceCapture(t *testing.T) {
 					_, err := c.Writev(soon(t), question[:3], question[3:4], question[4:])
 					return err
 				})
-				_, err = s.Readv(soon(t), make([]byte, len(question)))
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(question)))))
 				require.NoError(t, returns(t, done))
 				done = aside(func() error {
 					_, err := s.Writev(soon(t), answer)
 					return err
 				})
-				_, err = c.Readv(soon(t), make([]byte, len(answer)))
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, len(answer)))))
 				require.NoError(t, returns(t, done))
 				if end == "connecting" {
 					require.NoError(t, s.CloseWrite())
-					_, err = c.Read(soon(t), make([]byte, 1))
-					require.Equal(t, io.EOF, err)
+					require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
 				}
 				require.NoError(t, c.Close())
 				if end == "accepting" {
-					_, err = s.Read(soon(t), make([]byte, 1))
-					require.Equal(t, io.EOF, err)
+					require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), make([]byte, 1))))
 				}
 				require.NoError(t, s.Close())
 				require.NoError(t, capture.Close())
@@ -104,8 +101,7 @@ func TestTraceCapture(t *testing.T) {
 					}
 				}
 				if strings.Contains(tt.name, "tcp") {
-					called, err := transport.AddrPort(l.Addr())
-					require.NoError(t, err)
+					called := expect.NoError(transport.AddrPort(l.Addr())).In(t)
 					require.Contains(t, k.bytes, called)
 					require.NotEqual(t, called, k.caller)
 				} else {
@@ -189,11 +185,9 @@ func TestTraceOrder(t *testing.T) {
 			return err
 		})
 		<-held
-		_, err := s.Readv(soon(t), make([]byte, 8))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 8))))
 		requireWrites(t, s, "answer")
-		_, err = c.Readv(soon(t), make([]byte, 6))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 6))))
 		close(read)
 		require.NoError(t, returns(t, done))
 		require.NoError(t, capture.Close())
@@ -302,16 +296,14 @@ func TestTraceFlushes(t *testing.T) {
 		capture := NewCapture(&file)
 		c, s := pair(t, Trace(transport.NewMemory(), TraceOptions{Capture: capture}), transport.MemoryAddr(""))
 		for _, text := range []string{"one", "two", "three", "four"} {
-			_, err := c.Writev(context.Background(), []byte(text))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte(text))))
 			requireReads(t, s, text)
 			synctest.Wait()
 			require.Equal(t, 2, strings.Count(file.String(), text), "at both ends")
 			c, s = s, c
 		}
 		require.NoError(t, capture.Close())
-		_, err := c.Writev(context.Background(), []byte("later"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("later"))))
 		require.NotContains(t, file.String(), "later")
 	})
 }
@@ -348,8 +340,7 @@ func TestTraceReset(t *testing.T) {
 		At: []FaultAt{{Kind: FaultReset, Side: FaultConnected, Offset: 2}},
 	}), TraceOptions{Capture: capture}), transport.MemoryAddr(""))
 	requireWrites(t, s, "abc")
-	_, err := c.Readv(soon(t), make([]byte, 3))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(c.Readv(soon(t), make([]byte, 3))), syscall.ECONNRESET)
 	require.NoError(t, c.Close())
 	require.NoError(t, capture.Close())
 	for _, k := range talks(t, dissect(t, file.Bytes())) {
@@ -382,9 +373,7 @@ func TestTraceResetFromAbove(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var file, log bytes.Buffer
 			capture := NewCapture(&file)
-			l, err := tt.tr.Listen(tt.at, 0)
-			require.NoError(t, err)
-			defer l.Close()
+			l := expect.Open(tt.tr.Listen(tt.at, 0)).In(t)
 			level := &slog.HandlerOptions{Level: slog.LevelDebug}
 			traced := Trace(tt.tr, TraceOptions{Capture: capture, Log: slog.New(slog.NewTextHandler(&log, level))})
 			faulty := Fault(traced, FaultOptions{At: []FaultAt{{Kind: FaultReset, Write: true, Offset: 5}}})
@@ -423,8 +412,7 @@ func TestTraceUnfinishedHandshake(t *testing.T) {
 		"closed":  func(t *testing.T, c, s *transport.Stream) { require.NoError(t, c.Close()) },
 		"reset": func(t *testing.T, c, s *transport.Stream) {
 			require.NoError(t, s.Close())
-			_, err := c.Read(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, syscall.ECONNRESET)
+			require.ErrorIs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -468,8 +456,7 @@ func TestTraceReadsBesideWrite(t *testing.T) {
 			answered := aside(func() error { _, err := s.Writev(soon(t), answer); return err })
 			b := make([]byte, 1000)
 			for got := 0; got < len(answer); {
-				n, err := c.Read(soon(t), b)
-				require.NoError(t, err)
+				n := expect.NoError(c.Read(soon(t), b)).In(t)
 				got += n
 				clear(b)
 			}

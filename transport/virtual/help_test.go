@@ -22,9 +22,7 @@ func pair(t testing.TB, tr transport.Transport, at transport.Addr) (
 	client, server *transport.Stream,
 ) {
 	t.Helper()
-	l, err := tr.Listen(at, 0)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(tr.Listen(at, 0)).In(t)
 	return acceptOne(t, l, func() (*transport.Stream, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -86,15 +84,13 @@ func second[T any](_ T, err error) error { return err }
 
 func requireWrites(t testing.TB, s *transport.Stream, text string) {
 	t.Helper()
-	_, err := s.Writev(soon(t), []byte(text))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Writev(soon(t), []byte(text))))
 }
 
 func requireReads(t testing.TB, s *transport.Stream, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 	require.Equal(t, want, string(got))
 }
 

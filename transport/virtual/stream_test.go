@@ -46,9 +46,7 @@ func TestTakeOverReadAhead(t *testing.T) {
 			require.NoError(t, second(s.Readv(soon(t), make([]byte, 1)))) // and reads ahead
 			taken := open(t)(over(s))
 			require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ENOTCONN)
-			pending, err := taken.PendingBytes()
-			require.NoError(t, err)
-			require.Equal(t, 5, pending)
+			require.Equal(t, 5, expect.NoError(taken.PendingBytes()).In(t))
 			requireReads(t, taken, "bcdef")
 		})
 	}
@@ -201,11 +199,10 @@ func TestFaultStream(t *testing.T) {
 	requireReads(t, s, "ab")
 	requireWrites(t, s, "cde")
 	requireReads(t, c, "cd")
-	_, err := c.Readv(soon(t), make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(c.Readv(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 	require.Equal(t, []string{"split at byte 1 of what was written on connection 1"}, d.of(FaultConnected, true))
 	require.Equal(t, []string{"split at byte 0 of what was written on accepted connection 1"}, d.of(FaultAccepted, true))
-	_, _, err = s.Export()
+	_, _, err := s.Export()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "fault cannot be handed off")
 }
@@ -234,13 +231,10 @@ func TestFaultStreamRefuses(t *testing.T) {
 
 // A wrapper is around what an imported listener accepts, too.
 func TestMovedListenerKeepsWrapper(t *testing.T) {
-	l, err := transport.TCP().Listen(loopback(), 0)
-	require.NoError(t, err)
+	l := expect.NoError(transport.TCP().Listen(loopback(), 0)).In(t)
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	moved, err := Trace(transport.TCP(), TraceOptions{Log: log}).ImportListener(duplicateOf(t, l))
-	require.NoError(t, err)
-	defer moved.Close()
+	moved := expect.Open(Trace(transport.TCP(), TraceOptions{Log: log}).ImportListener(duplicateOf(t, l))).In(t)
 	require.NoError(t, l.Release())
 	c, _ := acceptOne(t, moved, func() (*transport.Stream, error) { return transport.TCP().Connect(soon(t), moved.Addr()) })
 	require.Contains(t, out.String(), "msg=accepted")
@@ -253,8 +247,7 @@ func TestMovedListenerKeepsWrapper(t *testing.T) {
 // duplicateOf is the descriptor that another process would have been given.
 func duplicateOf(t *testing.T, of interface{ Descriptor() (int, error) }) int {
 	t.Helper()
-	fd, err := of.Descriptor()
-	require.NoError(t, err)
+	fd := expect.NoError(of.Descriptor()).In(t)
 	return duplicateFD(t, fd)
 }
 

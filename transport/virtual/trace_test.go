@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -84,30 +85,21 @@ func TestTraceLog(t *testing.T) {
 			return a
 		}}))
 	tr := transport.NewMemory()
-	l, err := tr.Listen(transport.MemoryAddr("a"), 1)
-	require.NoError(t, err)
-	defer l.Close()
-	c, err := Trace(tr, TraceOptions{Log: log, Bytes: 3}).Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	s, err := l.Accept(soon(t))
-	require.NoError(t, err)
+	l := expect.Open(tr.Listen(transport.MemoryAddr("a"), 1)).In(t)
+	c := expect.NoError(Trace(tr, TraceOptions{Log: log, Bytes: 3}).Connect(soon(t), l.Addr())).In(t)
+	s := expect.NoError(l.Accept(soon(t))).In(t)
 	requireWrites(t, c, "ab")
 	requireWrites(t, c, "cdef")
 	requireWrites(t, s, "xyz")
-	_, err = c.Readv(soon(t), make([]byte, 3))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 3))))
 	short, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	_, err = c.Read(short, make([]byte, 1))
-	require.Error(t, err)
+	require.Error(t, expect.Err(c.Read(short, make([]byte, 1))))
 	require.NoError(t, c.CloseWrite())
-	_, err = s.Readv(soon(t), make([]byte, 6))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 6))))
 	require.NoError(t, s.Close())
-	_, err = c.Read(soon(t), make([]byte, 1))
-	require.Equal(t, io.EOF, err)
-	_, err = c.Writev(soon(t), []byte("x"))
-	require.Error(t, err)
+	require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
+	require.Error(t, expect.Err(c.Writev(soon(t), []byte("x"))))
 	require.NoError(t, c.Close())
 	require.Equal(t, `level=DEBUG msg=connected conn=1 local=memory:client-1 remote=memory:a
 level=DEBUG msg=sent conn=1 bytes=2 offset=0 data=6162

@@ -50,8 +50,7 @@ func TestPauseLetsGather(t *testing.T) {
 	begun, before := time.Now(), y.reads.Load()
 	require.NoError(t, returns(t, y.parks(context.Background())))
 	require.GreaterOrEqual(t, time.Since(begun), length)
-	b, err := y.read(context.Background())
-	require.NoError(t, err)
+	b := expect.NoError(y.read(context.Background())).In(t)
 	require.Equal(t, byte('b'), b)
 	require.EqualValues(t, 2, y.reads.Load()-before, "one in vain, and one that has both")
 	require.Zero(t, y.policy.busy.Load())
@@ -119,8 +118,7 @@ func TestPauseDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	y.letsGather(time.Hour)
-	_, err := y.read(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, expect.Err(y.read(ctx)), context.DeadlineExceeded)
 
 	w := &watcher{}
 	w.reader.halted = true

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // looks reports whether the Go poller would wake up for a direction.
@@ -29,8 +31,7 @@ func TestLooksAwayFromRoom(t *testing.T) {
 	for range 3 {
 		written := aside(func() error { _, err := c.Writev(soon(t), much); return err })
 		require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
-		_, err := s.Readv(soon(t), make([]byte, len(much)))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)))))
 		require.NoError(t, returns(t, written))
 		require.False(t, w.looks(true))
 	}
@@ -48,8 +49,7 @@ func pairOf(t testing.TB) (pair *Pair, here, there int) {
 	t.Helper()
 	c, s := lines(t, NewPolicy(0))
 	here, there = c.fd, s.fd
-	pair, err := New(here, NewPolicy(0), true, false)
-	require.NoError(t, err)
+	pair = expect.NoError(New(here, NewPolicy(0), true, false)).In(t)
 	t.Cleanup(pair.Close)
 	return pair, here, there
 }
@@ -68,8 +68,7 @@ func TestWaitLooksAway(t *testing.T) {
 	}
 	for range 3 {
 		result := waits(t.Context())
-		_, err := unix.Write(there, []byte("x"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(unix.Write(there, []byte("x"))))
 		require.NoError(t, returns(t, result))
 		require.False(t, w.looks(false))
 
@@ -103,14 +102,10 @@ func TestPairClose(t *testing.T) {
 
 // A descriptor that cannot be waited on is refused.
 func TestPairRefuses(t *testing.T) {
-	f, err := os.Open("pair.go")
-	require.NoError(t, err)
-	defer f.Close()
-	_, err = New(int(f.Fd()), NewPolicy(0), true, false)
-	require.ErrorAs(t, err, new(*NotWaitableError))
+	f := expect.Open(os.Open("pair.go")).In(t)
+	require.ErrorAs(t, expect.Err(New(int(f.Fd()), NewPolicy(0), true, false)), new(*NotWaitableError))
 	for _, none := range []int{-1, math.MaxInt32} {
-		_, err = New(none, NewPolicy(0), true, false)
-		require.ErrorIs(t, err, unix.EBADF)
+		require.ErrorIs(t, expect.Err(New(none, NewPolicy(0), true, false)), unix.EBADF)
 	}
 }
 
@@ -136,8 +131,7 @@ func TestTriesBeforeSleeping(t *testing.T) {
 	for range 3 {
 		written := aside(func() error { _, err := c.Writev(context.Background(), much); return err })
 		require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
-		_, err := s.Readv(soon(t), make([]byte, len(much)))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)))))
 		require.NoError(t, returns(t, written))
 
 		drained, before := 0, make(chan int32, 1)
@@ -154,8 +148,7 @@ func TestTriesBeforeSleeping(t *testing.T) {
 		written = aside(func() error { _, err := c.Writev(context.Background(), much); return err })
 		want := returns(t, before) + 1
 		require.Eventually(t, func() bool { return tries.Load() >= want }, tooLong, 100*time.Microsecond)
-		_, err = s.Readv(soon(t), make([]byte, len(much)-drained))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)-drained))))
 		require.NoError(t, returns(t, written))
 
 		answer := func() {
@@ -179,8 +172,7 @@ func TestWaitTriesBeforeSleeping(t *testing.T) {
 	for range 3 {
 		result := wait(func() bool { _, err := unix.Read(here, p); return err == nil })
 		require.Eventually(t, func() bool { return w.looks(false) }, tooLong, time.Millisecond)
-		_, err := unix.Write(there, []byte("x"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(unix.Write(there, []byte("x"))))
 		require.NoError(t, returns(t, result))
 
 		came := false
@@ -198,8 +190,7 @@ func TestWaitTriesBeforeSleeping(t *testing.T) {
 // An idle Pair keeps no reference to the last try, whose closure holds a buffer.
 func TestPairLetsGo(t *testing.T) {
 	pair, here, there := pairOf(t)
-	_, err := unix.Write(there, []byte("x"))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(unix.Write(there, []byte("x"))))
 	p := make([]byte, 1)
 	require.NoError(t, pair.In.Wait(context.Background(), func(uintptr) bool { _, err := unix.Read(here, p); return err != unix.EAGAIN }))
 	require.NoError(t, pair.Out.Do(context.Background(), func() bool { _, err := unix.Write(here, p); return err != unix.EAGAIN }))

@@ -152,8 +152,7 @@ func TestShortSleepersKeepTheirDescriptor(t *testing.T) {
 	for range 3 {
 		y.policy.rests.giveUp()
 	}
-	_, err := y.peer.Readv(soon(t), make([]byte, 16<<20))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(y.peer.Readv(soon(t), make([]byte, 16<<20))))
 	require.NoError(t, returns(t, written))
 }
 

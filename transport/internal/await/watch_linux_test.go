@@ -83,10 +83,8 @@ func (y *tally) atVain(n int64, f func()) {
 // ask writes, so that an answer is likely.
 func (y *tallied) ask(t testing.TB) {
 	t.Helper()
-	_, err := y.s.Writev(context.Background(), []byte("ask"))
-	require.NoError(t, err)
-	_, err = y.peer.Readv(soon(t), make([]byte, 3))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(y.s.Writev(context.Background(), []byte("ask"))))
+	require.NoError(t, expect.Err(y.peer.Readv(soon(t), make([]byte, 3))))
 }
 
 // says makes the peer write.
@@ -144,8 +142,7 @@ func (y *tallied) spun(t testing.TB) {
 		// A try that was held up for longer than the limit is the last one.
 		late := time.AfterFunc(time.Second, come)
 		y.atVain(2, come)
-		_, err := y.read(context.Background())
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(y.read(context.Background())))
 		late.Stop()
 		if y.s.In.traffic.came && w.reader.events == 0 {
 			break
@@ -163,8 +160,7 @@ func TestSpinsForRest(t *testing.T) {
 		y.spins()
 		before := y.reads.Load()
 		y.atVain(10, func() { y.says(t, []byte("b")) })
-		b, err := y.read(context.Background())
-		require.NoError(t, err)
+		b := expect.NoError(y.read(context.Background())).In(t)
 		require.Equal(t, byte('b'), b)
 		require.EqualValues(t, 11, y.reads.Load()-before)
 	}
@@ -187,8 +183,7 @@ func TestSpinsForNoAnswer(t *testing.T) {
 			y.ask(t)
 			before := y.vain.Load()
 			y.atVain(1, func() { answer <- struct{}{} })
-			_, err := y.read(context.Background())
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(y.read(context.Background())))
 			require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 		}
 		close(answer)
@@ -215,8 +210,7 @@ func TestWriterDoesNotSpin(t *testing.T) {
 			written := aside(func() error { _, err := y.s.Writev(soon(t), make([]byte, size)); return err })
 			returns(t, full)
 			require.NoError(t, y.s.watch.prepare(true))
-			_, err := io.ReadFull(y.peer, make([]byte, size))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(io.ReadFull(y.peer, make([]byte, size))))
 			require.NoError(t, returns(t, written))
 			// Whenever the peer has made some room.
 			require.Less(t, vain, 3*size/(16<<10))
@@ -329,8 +323,7 @@ func TestSpinningPlaces(t *testing.T) {
 	y.spins()
 	y.atVain(5, func() { y.says(t, []byte("y")) })
 	before := y.reads.Load()
-	_, err := y.read(context.Background())
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(y.read(context.Background())))
 	require.EqualValues(t, 6, y.reads.Load()-before)
 }
 
@@ -349,8 +342,7 @@ func TestNap(t *testing.T) {
 	})
 	before, begun := y.reads.Load(), time.Now()
 	for i := range 10 {
-		b, err := y.read(context.Background())
-		require.NoError(t, err)
+		b := expect.NoError(y.read(context.Background())).In(t)
 		require.Equal(t, byte(i), b)
 	}
 	require.GreaterOrEqual(t, time.Since(begun), limit)
@@ -380,8 +372,7 @@ func TestFlow(t *testing.T) {
 			if gather > 0 {
 				y.letsGather(gather)
 			}
-			_, err := y.s.Readv(soon(t), b[:])
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(y.s.Readv(soon(t), b[:])))
 			require.EqualValues(t, i, binary.BigEndian.Uint32(b[:]))
 		}
 	}
@@ -436,8 +427,7 @@ func TestWaitEnds(t *testing.T) {
 					return
 				}
 				y.says(t, []byte("z"))
-				b, err := y.read(soon(t))
-				require.NoError(t, err)
+				b := expect.NoError(y.read(soon(t))).In(t)
 				require.Equal(t, byte('z'), b)
 			})
 		}
@@ -446,16 +436,14 @@ func TestWaitEnds(t *testing.T) {
 			when(t, y)
 			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Microsecond)
 			defer cancel()
-			_, err := y.read(ctx)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, expect.Err(y.read(ctx)), context.DeadlineExceeded)
 		})
 		t.Run("a single try", func(t *testing.T) {
 			y := limited(t, time.Millisecond)
 			when(t, y)
 			y.inVain(nil)
 			before := y.reads.Load()
-			_, err := y.read(patience.NoWait())
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.ErrorIs(t, expect.Err(y.read(patience.NoWait())), os.ErrDeadlineExceeded)
 			require.EqualValues(t, 1, y.reads.Load()-before)
 		})
 	}
@@ -581,8 +569,7 @@ func TestWaitLeavesItsContext(t *testing.T) {
 			require.Eventually(t, func() bool { return held(ctx) == 1 }, tooLong, 100*time.Microsecond)
 		}
 		expect.WaitsIn(t, "", "(*Reader).Do")
-		_, err := c.Writev(soon(t), []byte("x"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(soon(t), []byte("x"))))
 		require.NoError(t, returns(t, read))
 	}
 	once, _ := newCounted(t)
@@ -615,10 +602,8 @@ func TestWaitLeavesItsContext(t *testing.T) {
 func TestUnixIsNotAcknowledged(t *testing.T) {
 	c, s := lines(t, NewPolicy(0))
 	for range 2 {
-		_, err := s.Writev(t.Context(), make([]byte, largeRead))
-		require.NoError(t, err)
-		_, err = c.Readv(t.Context(), make([]byte, largeRead))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Writev(t.Context(), make([]byte, largeRead))))
+		require.NoError(t, expect.Err(c.Readv(t.Context(), make([]byte, largeRead))))
 	}
 	require.True(t, c.In.silent)
 }
