@@ -47,3 +47,20 @@ func (o Opened[T]) In(t testing.TB) T {
 	t.Cleanup(func() { _ = o.value.Close() })
 	return o.value
 }
+
+// As is the T that err has to be, or to wrap.
+func As[T error](t require.TestingT, err error) T {
+	if h, ok := t.(interface{ Helper() }); ok {
+		h.Helper()
+	}
+	var e T
+	require.ErrorAs(t, err, &e)
+	return e
+}
+
+// Aside runs an operation in another goroutine, and gives its error.
+func Aside(op func() error) <-chan error {
+	c := make(chan error, 1)
+	go func() { c <- op() }()
+	return c
+}
