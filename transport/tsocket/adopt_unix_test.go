@@ -72,7 +72,7 @@ func TestAdoptDatagramRefuses(t *testing.T) {
 	require.NoError(t, unix.Close(closed))
 	for fd, want := range map[int]error{int(file.Fd()): syscall.ENOTSOCK, closed: syscall.EBADF, -1: syscall.EBADF,
 		unconnected: syscall.EINVAL, pair[0]: syscall.EINVAL} {
-		require.ErrorIs(t, second(AdoptDatagram(fd)), want)
+		require.ErrorIs(t, expect.Err(AdoptDatagram(fd)), want)
 	}
 	for _, fd := range []int{unconnected, pair[0], pair[1]} {
 		flags := expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)).In(t)

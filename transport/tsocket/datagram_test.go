@@ -26,10 +26,8 @@ func udpPair(t testing.TB, family string) (open, connected *Datagram) {
 		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
 		need.IPv6(t)
 	}
-	open = expect.NoError(OpenUDP(at, nil)).In(t)
-	t.Cleanup(func() { open.Close() })
-	connected = expect.NoError(OpenUDP(at, open.LocalAddr())).In(t)
-	t.Cleanup(func() { connected.Close() })
+	open = expect.Open(OpenUDP(at, nil)).In(t)
+	connected = expect.Open(OpenUDP(at, open.LocalAddr())).In(t)
 	return open, connected
 }
 
@@ -113,8 +111,7 @@ func TestDatagramArguments(t *testing.T) {
 func TestDatagramErrorsNameAnAddress(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
 	_, _, err := open.RecvFrom(transport.NoWait(), make([]byte, 1))
-	var op *transport.OpError
-	require.ErrorAs(t, err, &op)
+	op := expect.As[*transport.OpError](t, err)
 	require.Equal(t, "receive", op.Op)
 	require.Equal(t, open.LocalAddr(), op.Addr)
 	require.ErrorAs(t, expect.Err(connected.SendTo(soon(t), nil, nil)), &op)
@@ -129,8 +126,7 @@ func TestDatagramRefused(t *testing.T) {
 	require.NoError(t, open.Close())
 	requireSends(t, connected, "nobody is there", nil)
 	require.ErrorIs(t, expect.Err2(connected.RecvFrom(soon(t), make([]byte, 1))), syscall.ECONNREFUSED)
-	open = expect.NoError(OpenUDP(at, nil)).In(t)
-	defer open.Close()
+	open = expect.Open(OpenUDP(at, nil)).In(t)
 	requireSends(t, connected, "now somebody is", nil)
 	requireReceives(t, open, "now somebody is", connected.LocalAddr())
 }
@@ -222,7 +218,7 @@ func TestDatagramCancelLosesNothing(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
 	const count = 300
 	flight := make(chan struct{}, 20) // what is on its way, fewer than any receive buffer holds
-	sender := aside(func() error {
+	sender := expect.Aside(func() error {
 		for i := range count {
 			flight <- struct{}{}
 			if _, err := connected.SendTo(context.Background(), []byte{byte(i), byte(i >> 8)}, nil); err != nil {
@@ -247,7 +243,7 @@ func TestDatagramCancelLosesNothing(t *testing.T) {
 		i++
 		<-flight
 	}
-	require.NoError(t, returns(t, sender))
+	require.NoError(t, expect.Returns(t, sender))
 }
 
 // An emptying is a carrier that receives nothing but empty datagrams.
@@ -280,7 +276,7 @@ func TestDatagramEmptyOnesEndWithContext(t *testing.T) {
 // An operation does not keep the buffer that it was given.
 func TestDatagramBuffersAreLetGo(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
-	expect.LetGo(t, expect.Lent(1000, func(b []byte) { require.NoError(t, second(connected.SendTo(soon(t), b, nil))) }))
+	expect.LetGo(t, expect.Lent(1000, func(b []byte) { require.NoError(t, expect.Err(connected.SendTo(soon(t), b, nil))) }))
 	expect.LetGo(t, expect.Lent(1000, func(b []byte) {
 		require.NoError(t, expect.Err2(open.RecvFrom(soon(t), b)))
 	}))

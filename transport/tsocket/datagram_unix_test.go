@@ -31,10 +31,8 @@ var datagramAllocs = map[bool]float64{true: 0, false: 6}[runtime.GOOS == "linux"
 func unixgrams(t testing.TB) (open, connected *Datagram) {
 	t.Helper()
 	dir := sockdir.New(t)
-	open = expect.NoError(OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "a")), nil)).In(t)
-	t.Cleanup(func() { open.Close() })
-	connected = expect.NoError(OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "b")), open.LocalAddr())).In(t)
-	t.Cleanup(func() { connected.Close() })
+	open = expect.Open(OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "a")), nil)).In(t)
+	connected = expect.Open(OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "b")), open.LocalAddr())).In(t)
 	return open, connected
 }
 
@@ -89,8 +87,7 @@ func TestDatagramGrowsSendBuffer(t *testing.T) {
 			open, connected := unixgrams(t)
 			sender, at := connected, transport.Addr(nil)
 			if to != "connected" {
-				sender = expect.NoError(OpenUnixgram(nil, nil)).In(t)
-				defer sender.Close()
+				sender = expect.Open(OpenUnixgram(nil, nil)).In(t)
 				at = open.LocalAddr()
 			}
 			option(t, sender, unix.SO_SNDBUF, 4096)
@@ -124,8 +121,8 @@ func TestDatagramGrowsSendBuffer(t *testing.T) {
 	require.NoError(t, expect.Err(local.SendTo(soon(t), make([]byte, 20_000), nil)))
 	require.Equal(t, 2*(20<<10), sendBuffer(t, local))
 	// It is raised once, even if it could not be made large enough.
-	sent := aside(func() error { return second(local.SendTo(context.Background(), make([]byte, 64<<20), nil)) })
-	require.ErrorIs(t, returns(t, sent), syscall.EMSGSIZE)
+	sent := expect.Aside(func() error { return expect.Err(local.SendTo(context.Background(), make([]byte, 64<<20), nil)) })
+	require.ErrorIs(t, expect.Returns(t, sent), syscall.EMSGSIZE)
 	requireSends(t, local, "it goes on", nil)
 }
 
@@ -136,8 +133,7 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 			open, sender := unixgrams(t)
 			at := transport.Addr(nil)
 			if how != "connected" {
-				sender = expect.NoError(OpenUnixgram(nil, nil)).In(t)
-				defer sender.Close()
+				sender = expect.Open(OpenUnixgram(nil, nil)).In(t)
 				at = open.LocalAddr()
 			}
 			fill := func() (sent int) {
@@ -153,30 +149,30 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 			_, err := sender.SendTo(within(t, 5*time.Millisecond), []byte("x"), at)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			ctx, cancel := context.WithCancel(context.Background())
-			cancelled := aside(func() error { _, err := sender.SendTo(ctx, []byte("x"), at); return err })
+			cancelled := expect.Aside(func() error { _, err := sender.SendTo(ctx, []byte("x"), at); return err })
 			require.Eventually(t, sender.sending.Load, tooLong, time.Millisecond)
 			require.ErrorIs(t, expect.Err(sender.SendTo(soon(t), []byte("x"), at)), transport.ErrBusy)
 			require.ErrorIs(t, sender.Disconnect(), transport.ErrBusy)
 			cancel()
-			require.ErrorIs(t, returns(t, cancelled), context.Canceled)
+			require.ErrorIs(t, expect.Returns(t, cancelled), context.Canceled)
 
-			last := aside(func() error { _, err := sender.SendTo(context.Background(), []byte("last"), at); return err })
+			last := expect.Aside(func() error { _, err := sender.SendTo(context.Background(), []byte("last"), at); return err })
 			p := make([]byte, 10)
 			for range sent {
 				n, _, err := open.RecvFrom(soon(t), p)
 				require.NoError(t, err)
 				require.Equal(t, 1, n)
 			}
-			require.NoError(t, returns(t, last))
+			require.NoError(t, expect.Returns(t, last))
 			n, _, err := open.RecvFrom(soon(t), p)
 			require.NoError(t, err)
 			require.Equal(t, "last", string(p[:n]))
 
 			fill()
-			stuck := aside(func() error { _, err := sender.SendTo(context.Background(), []byte("x"), at); return err })
+			stuck := expect.Aside(func() error { _, err := sender.SendTo(context.Background(), []byte("x"), at); return err })
 			require.Eventually(t, sender.sending.Load, tooLong, time.Millisecond)
 			require.NoError(t, sender.Close())
-			require.ErrorContains(t, returns(t, stuck), "closed")
+			require.ErrorContains(t, expect.Returns(t, stuck), "closed")
 		})
 	}
 }
@@ -203,14 +199,14 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 				}
 			}
 			begin := time.Now()
-			waits := aside(func() error { return second(sender.SendTo(context.Background(), []byte("mine"), at)) })
+			waits := expect.Aside(func() error { return expect.Err(sender.SendTo(context.Background(), []byte("mine"), at)) })
 			require.Eventually(t, func() bool { return tries.Load() > 0 }, tooLong, time.Millisecond)
 			time.Sleep(50 * time.Millisecond)
 			require.LessOrEqual(t, int64(tries.Load()), 20+int64(time.Since(begin)/(10*time.Millisecond)))
 			for range sent {
 				requireReceives(t, open, "other", other.LocalAddr())
 			}
-			require.NoError(t, returns(t, waits))
+			require.NoError(t, expect.Returns(t, waits))
 			requireReceives(t, open, "mine", transport.UnixAddr(""))
 		})
 	}

@@ -34,7 +34,7 @@ func TestGuideBSDAddresses(t *testing.T) {
 		}},
 		{"any other family is an error", func(t *testing.T) {
 			for _, family := range []string{"", "inet", "unix", "ipv5"} {
-				require.ErrorIs(t, second(transport.ParseInet(family, "127.0.0.1", 7)), syscall.EAFNOSUPPORT)
+				require.ErrorIs(t, expect.Err(transport.ParseInet(family, "127.0.0.1", 7)), syscall.EAFNOSUPPORT)
 			}
 		}},
 		{"an address text must be one of the family; names are not allowed", func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestGuideBSDAddresses(t *testing.T) {
 			}
 		}},
 		{"the address text of what is not inet is EINVAL", func(t *testing.T) {
-			require.ErrorIs(t, second(transport.Host(transport.UnixAddr("/x"))),
+			require.ErrorIs(t, expect.Err(transport.Host(transport.UnixAddr("/x"))),
 				syscall.EINVAL)
 		}},
 		{"an inet address has a port; that of another kind is EINVAL and 0", func(t *testing.T) {
@@ -62,18 +62,18 @@ func TestGuideBSDAddresses(t *testing.T) {
 		{"a port can be set; on what is not inet it is EINVAL", func(t *testing.T) {
 			a := expect.NoError(transport.WithPort(loopback(), 7)).In(t)
 			require.Equal(t, "127.0.0.1:7", a.String())
-			require.ErrorIs(t, second(transport.WithPort(transport.UnixAddr("/x"), 7)), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(transport.WithPort(transport.UnixAddr("/x"), 7)), syscall.EINVAL)
 		}},
 		{"a path may be empty", func(t *testing.T) {
 			a := expect.NoError(transport.FromUnixPath("")).In(t)
 			require.Equal(t, transport.UnixAddr(""), a)
 		}},
 		{"a path longer than the kernel's limit is ENAMETOOLONG", func(t *testing.T) {
-			require.NoError(t, second(transport.FromUnixPath(strings.Repeat("p", sys.MaxUnixPath))))
-			require.ErrorIs(t, second(transport.FromUnixPath(strings.Repeat("p", sys.MaxUnixPath+1))), syscall.ENAMETOOLONG)
+			require.NoError(t, expect.Err(transport.FromUnixPath(strings.Repeat("p", sys.MaxUnixPath))))
+			require.ErrorIs(t, expect.Err(transport.FromUnixPath(strings.Repeat("p", sys.MaxUnixPath+1))), syscall.ENAMETOOLONG)
 		}},
 		{"the path of what is no UNIX address is EINVAL", func(t *testing.T) {
-			require.ErrorIs(t, second(transport.UnixPath(loopback())),
+			require.ErrorIs(t, expect.Err(transport.UnixPath(loopback())),
 				syscall.EINVAL)
 		}},
 	})
@@ -82,23 +82,23 @@ func TestGuideBSDAddresses(t *testing.T) {
 func TestGuideBSDSockets(t *testing.T) {
 	guideSection(t, "BSD sockets: ipv4, ipv6 and unix", []guideRule{
 		{"a UDP socket's addresses are inet ones, the remote one may be missing", func(t *testing.T) {
-			require.ErrorIs(t, second(OpenUDP(transport.UnixAddr("/x"), nil)), syscall.EINVAL)
-			require.ErrorIs(t, second(OpenUDP(loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(OpenUDP(transport.UnixAddr("/x"), nil)), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(OpenUDP(loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
 			d := expect.Open(OpenUDP(loopback(), nil)).In(t)
 			require.Nil(t, d.RemoteAddr())
-			require.ErrorIs(t, second(OpenUDP(d.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
+			require.ErrorIs(t, expect.Err(OpenUDP(d.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
 		}},
 		{"a UNIX datagram socket's addresses are UNIX ones, the remote one may be missing", func(t *testing.T) {
-			require.ErrorIs(t, second(OpenUnixgram(loopback(), nil)), syscall.EINVAL)
-			require.ErrorIs(t, second(OpenUnixgram(nil, loopback())), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(OpenUnixgram(loopback(), nil)), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(OpenUnixgram(nil, loopback())), syscall.EINVAL)
 			open, connected := unixgrams(t)
 			require.Nil(t, open.RemoteAddr())
 			require.NotNil(t, connected.RemoteAddr())
-			require.ErrorIs(t, second(OpenUnixgram(open.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
+			require.ErrorIs(t, expect.Err(OpenUnixgram(open.LocalAddr(), nil)), syscall.EADDRINUSE, "or it fails")
 		}},
 		{"a TCP connection's addresses are inet ones", func(t *testing.T) {
-			require.ErrorIs(t, second(transport.ConnectTCP(soon(t), transport.UnixAddr("/x"), loopback())), syscall.EINVAL)
-			require.ErrorIs(t, second(transport.ConnectTCP(soon(t), loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(transport.ConnectTCP(soon(t), transport.UnixAddr("/x"), loopback())), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(transport.ConnectTCP(soon(t), loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
 		}},
 		{"a TCP connection goes from the local address, and is ready when connecting ends", func(t *testing.T) {
 			l := expect.Open(transport.ListenTCP(loopback(), 0)).In(t)
@@ -110,11 +110,11 @@ func TestGuideBSDSockets(t *testing.T) {
 		}},
 		{"or it failed", func(t *testing.T) {
 			nobody := expect.NoError(transport.ParseAddr(port.Vacant(t))).In(t)
-			require.Error(t, second(transport.ConnectTCP(soon(t), nil, nobody)))
+			require.Error(t, expect.Err(transport.ConnectTCP(soon(t), nil, nobody)))
 		}},
 		{"a UNIX connection's addresses are UNIX ones", func(t *testing.T) {
-			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
-			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(transport.ConnectUnix(soon(t), loopback(), transport.UnixAddr("/x"))), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(transport.ConnectUnix(soon(t), nil, loopback())), syscall.EINVAL)
 		}},
 		{"a UNIX connection goes from the local address, and is ready when connecting ends", func(t *testing.T) {
 			dir := sockdir.New(t)
@@ -127,7 +127,7 @@ func TestGuideBSDSockets(t *testing.T) {
 		}},
 		{"or it failed, too", func(t *testing.T) {
 			nobody := transport.UnixAddr(filepath.Join(sockdir.New(t), "a"))
-			require.ErrorIs(t, second(transport.ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
+			require.ErrorIs(t, expect.Err(transport.ConnectUnix(soon(t), nil, nobody)), syscall.ENOENT)
 		}},
 		{"a socket pair is connected", func(t *testing.T) {
 			if !await.CanWait {
@@ -145,12 +145,12 @@ func TestGuideBSDSockets(t *testing.T) {
 				again := expect.NoError(transport.ParseSockaddr(b)).In(t)
 				require.Equal(t, a, again)
 				if _, err := transport.UnixPath(a); err != nil {
-					require.ErrorIs(t, second(transport.ParseSockaddr(b[:len(b)-1])), syscall.EINVAL)
+					require.ErrorIs(t, expect.Err(transport.ParseSockaddr(b[:len(b)-1])), syscall.EINVAL)
 				}
 			}
-			require.ErrorIs(t, second(transport.ParseSockaddr(nil)), syscall.EINVAL)
-			require.ErrorIs(t, second(transport.ParseSockaddr(otherFamily())), syscall.EAFNOSUPPORT)
-			require.ErrorIs(t, second(transport.AppendSockaddr(nil, transport.MemoryAddr("x"))), syscall.EAFNOSUPPORT)
+			require.ErrorIs(t, expect.Err(transport.ParseSockaddr(nil)), syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(transport.ParseSockaddr(otherFamily())), syscall.EAFNOSUPPORT)
+			require.ErrorIs(t, expect.Err(transport.AppendSockaddr(nil, transport.MemoryAddr("x"))), syscall.EAFNOSUPPORT)
 		}},
 		{"an existing descriptor becomes a stream, or an error", func(t *testing.T) {
 			fds := expect.NoError(sys.SocketPair(syscall.SOCK_STREAM)).In(t)
@@ -160,9 +160,9 @@ func TestGuideBSDSockets(t *testing.T) {
 				defer ends[i].Close()
 			}
 			requireSpeak(t, ends[0], ends[1])
-			require.Error(t, second(transport.AdoptStream(-1)))
-			require.Error(t, second(transport.AdoptListener(-1)))
-			require.Error(t, second(AdoptDatagram(-1)))
+			require.Error(t, expect.Err(transport.AdoptStream(-1)))
+			require.Error(t, expect.Err(transport.AdoptListener(-1)))
+			require.Error(t, expect.Err(AdoptDatagram(-1)))
 		}},
 	})
 }

@@ -27,7 +27,7 @@ type slowCarrier struct {
 }
 
 func (c slowCarrier) send(ctx context.Context, _ *Datagram, p []byte, to transport.Addr) error {
-	return second(c.room.SendTo(ctx, p, to))
+	return expect.Err(c.room.SendTo(ctx, p, to))
 }
 
 func TestGuideDatagrams(t *testing.T) {
@@ -38,7 +38,7 @@ func TestGuideDatagrams(t *testing.T) {
 		})},
 		{"its buffer is as long as the datagram, whatever that is", guideUDP(func(t *testing.T, open, connected *Datagram) {
 			sent := strings.Repeat("long", 10_000)
-			require.NoError(t, second(connected.SendTo(soon(t), []byte(sent), nil)))
+			require.NoError(t, expect.Err(connected.SendTo(soon(t), []byte(sent), nil)))
 			got, from, err := open.Receive(soon(t))
 			require.NoError(t, err)
 			require.Equal(t, sent, string(got))
@@ -59,7 +59,7 @@ func TestGuideDatagrams(t *testing.T) {
 			first := outstanding(t, open, context.Background())
 			require.ErrorIs(t, expect.Err2(open.RecvFrom(soon(t), make([]byte, 1))), transport.ErrBusy)
 			require.NoError(t, open.Close())
-			require.ErrorIs(t, returns(t, first), net.ErrClosed)
+			require.ErrorIs(t, expect.Returns(t, first), net.ErrClosed)
 		})},
 		{"to send nothing is not allowed", guideUDP(func(t *testing.T, _, connected *Datagram) {
 			require.ErrorIs(t, expect.Err(connected.SendTo(soon(t), nil, nil)), syscall.EINVAL)
@@ -75,18 +75,18 @@ func TestGuideDatagrams(t *testing.T) {
 		{"a second send is busy", guideUDP(func(t *testing.T, _, connected *Datagram) {
 			slow := &mailroom{gate: make(chan struct{})} // no send of the system's lasts for sure
 			d := newDatagram(slowCarrier{connected.sock, slow}, connected.local, connected.remote)
-			first := aside(func() error { return second(d.SendTo(soon(t), []byte("first"), nil)) })
+			first := expect.Aside(func() error { return expect.Err(d.SendTo(soon(t), []byte("first"), nil)) })
 			require.Eventually(t, d.sending.Load, tooLong, time.Millisecond)
 			require.ErrorIs(t, expect.Err(d.SendTo(soon(t), []byte("second"), nil)), transport.ErrBusy)
 			require.ErrorIs(t, d.Disconnect(), transport.ErrBusy)
 			close(slow.gate)
-			require.NoError(t, returns(t, first))
+			require.NoError(t, expect.Returns(t, first))
 			require.Equal(t, []string{"first"}, slow.sent)
 			require.NoError(t, d.Disconnect())
 		})},
 		{"to disconnect closes the socket", guideUDP(func(t *testing.T, open, _ *Datagram) {
 			require.NoError(t, open.Disconnect())
-			require.ErrorIs(t, second(open.SendTo(soon(t), []byte("x"), loopback())), syscall.ENOTCONN)
+			require.ErrorIs(t, expect.Err(open.SendTo(soon(t), []byte("x"), loopback())), syscall.ENOTCONN)
 			again := expect.NoError(OpenUDP(open.LocalAddr(), nil)).In(t)
 			require.NoError(t, again.Close())
 		})},
@@ -94,13 +94,13 @@ func TestGuideDatagrams(t *testing.T) {
 			first := outstanding(t, open, context.Background())
 			require.ErrorIs(t, open.Disconnect(), transport.ErrBusy)
 			requireSends(t, connected, "x", nil)
-			require.NoError(t, returns(t, first))
+			require.NoError(t, expect.Returns(t, first))
 			require.NoError(t, open.Disconnect())
 		})},
 		{"the resources can be freed at any time", guideUDP(func(t *testing.T, open, _ *Datagram) {
 			first := outstanding(t, open, context.Background())
 			require.NoError(t, open.Close())
-			require.ErrorIs(t, returns(t, first), net.ErrClosed)
+			require.ErrorIs(t, expect.Returns(t, first), net.ErrClosed)
 		})},
 	})
 }

@@ -48,12 +48,12 @@ func TestGuideStreams(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.NoError(t, expect.Err(c.Writev(soon(t), make([]byte, 5))))
-			read := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1), make([]byte, 9)); return err })
+			read := expect.Aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1), make([]byte, 9)); return err })
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 0 && err == nil },
 				tooLong, time.Millisecond, "none while the rest is waited for")
 			require.NoError(t, expect.Err(c.Writev(soon(t), make([]byte, 5))))
-			require.NoError(t, returns(t, read))
+			require.NoError(t, expect.Returns(t, read))
 		})},
 		{"pending bytes of a stream that has ended are an error", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
 			require.NoError(t, c.Disconnect())
@@ -64,11 +64,11 @@ func TestGuideStreams(t *testing.T) {
 			cb.Pending = func(int) (int, error) { return 0, failed }
 			tr := expect.NoError(transport.New(cb, nil)).In(t)
 			c, _ := pair(t, tr, loopback())
-			require.ErrorIs(t, second(c.PendingBytes()), failed)
+			require.ErrorIs(t, expect.Err(c.PendingBytes()), failed)
 		}},
 		{"a read ends when every buffer is full", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			a, b := make([]byte, 2), make([]byte, 3)
-			read := aside(func() error { _, err := s.Readv(context.Background(), a, b); return err })
+			read := expect.Aside(func() error { _, err := s.Readv(context.Background(), a, b); return err })
 			for _, p := range []string{"1", "23", "4"} {
 				requireWrites(t, c, p)
 			}
@@ -78,7 +78,7 @@ func TestGuideStreams(t *testing.T) {
 			case <-time.After(5 * time.Millisecond):
 			}
 			requireWrites(t, c, "5")
-			require.NoError(t, returns(t, read))
+			require.NoError(t, expect.Returns(t, read))
 			require.Equal(t, "12345", string(a)+string(b))
 		})},
 		{"or when it fails", guideTCP(func(t *testing.T, c, s *transport.Stream) {
@@ -91,11 +91,11 @@ func TestGuideStreams(t *testing.T) {
 			require.ErrorIs(t, expect.Err(s.Readv(soon(t))), syscall.EINVAL)
 		})},
 		{"a second read is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
+			first := expect.Aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			require.ErrorIs(t, expect.Err(s.Readv(soon(t), make([]byte, 1))), transport.ErrBusy)
 			requireWrites(t, c, "x")
-			require.NoError(t, returns(t, first))
+			require.NoError(t, expect.Returns(t, first))
 		})},
 		{"to write an empty vector is invalid", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
 			for _, v := range [][][]byte{nil, {nil, {}}} {
@@ -114,26 +114,26 @@ func TestGuideStreams(t *testing.T) {
 		})},
 		{"a second write is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			big := make([]byte, 32<<20)
-			first := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
+			first := expect.Aside(func() error { _, err := c.Writev(context.Background(), big); return err })
 			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1))))
 			require.ErrorIs(t, expect.Err(c.Writev(soon(t), []byte("x"))), transport.ErrBusy)
 			require.ErrorIs(t, c.Disconnect(), transport.ErrBusy)
 			require.NoError(t, expect.Err(s.Readv(soon(t), big[1:])))
-			require.NoError(t, returns(t, first))
+			require.NoError(t, expect.Returns(t, first))
 		})},
 		{"to disconnect with an operation outstanding is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
+			first := expect.Aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			require.ErrorIs(t, s.Disconnect(), transport.ErrBusy)
 			require.NoError(t, c.Disconnect())
-			require.ErrorIs(t, returns(t, first), io.EOF)
+			require.ErrorIs(t, expect.Returns(t, first), io.EOF)
 			require.NoError(t, s.Disconnect())
 		})},
 		{"the resources can be freed at any time", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
-			first := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
+			first := expect.Aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			require.NoError(t, c.Close())
-			require.ErrorIs(t, returns(t, first), net.ErrClosed)
+			require.ErrorIs(t, expect.Returns(t, first), net.ErrClosed)
 		})},
 	})
 }
@@ -176,7 +176,7 @@ func TestGuidePDUs(t *testing.T) {
 		})},
 		{"or one of the stream", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			packet := frames("abc")
-			require.NoError(t, second(c.Writev(soon(t), packet[:len(packet)-1])))
+			require.NoError(t, expect.Err(c.Writev(soon(t), packet[:len(packet)-1])))
 			require.NoError(t, c.Disconnect())
 			var f framer
 			n, err := s.ReadPDU(soon(t), f.next)

@@ -32,24 +32,10 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
-
-// aside runs an operation in another goroutine and gives its error.
-func aside(op func() error) <-chan error {
-	c := make(chan error, 1)
-	go func() { c <- op() }()
-	return c
-}
-
-// second is the error of a call with two results.
-func second[T any](_ T, err error) error { return err }
-
 func requireTimeout(t *testing.T, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	var op *transport.OpError
-	require.ErrorAs(t, err, &op)
+	op := expect.As[*transport.OpError](t, err)
 	require.True(t, op.Timeout())
 }
 
@@ -60,14 +46,14 @@ func loopback() transport.Addr {
 // wildcard is a family's wildcard, with port 0.
 func wildcard(t testing.TB, family string) transport.Addr {
 	t.Helper()
-	a := expect.NoError(transport.ParseInet(family, "", 0)).In(t)
-	return a
+	return expect.NoError(transport.ParseInet(family, "", 0)).In(t)
 }
 
 // pair connects two streams over tr.
 func pair(t testing.TB, tr transport.Transport, at transport.Addr) (client, server *transport.Stream) {
 	t.Helper()
-	l := expect.Open(tr.Listen(at, 0)).In(t)
+	l := expect.NoError(tr.Listen(at, 0)).In(t)
+	defer l.Close()
 	return acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 }
 
@@ -81,7 +67,7 @@ func acceptOne(t testing.TB, l *transport.Listener, connect func() (*transport.S
 		connected <- err
 	}()
 	server, err := l.Accept(soon(t))
-	require.NoError(t, returns(t, connected))
+	require.NoError(t, expect.Returns(t, connected))
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
@@ -142,7 +128,7 @@ func frames(bodies ...string) (b []byte) {
 // outstanding starts a receive and returns once the receive has claimed its direction.
 func outstanding(t testing.TB, d *Datagram, ctx context.Context) <-chan error {
 	t.Helper()
-	done := aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
+	done := expect.Aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
 	require.Eventually(t, d.receiving.Load, tooLong, time.Millisecond)
 	return done
 }

@@ -58,47 +58,6 @@ func TestOpenNamesTheAddress(t *testing.T) {
 	}
 }
 
-// A path at which there is anything but the socket of a dead process is in use, and stays as it is.
-func TestUnixgramPathInUse(t *testing.T) {
-	for name, make := range map[string]func(t *testing.T, path string){
-		"file":      func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, nil, 0o600)) },
-		"directory": func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) },
-		"datagrams": func(t *testing.T, path string) {
-			expect.Open(OpenUnixgram(transport.UnixAddr(path), nil)).In(t)
-		},
-		"listener": func(t *testing.T, path string) {
-			l := expect.NoError(transport.Unix().Listen(transport.UnixAddr(path), 0)).In(t)
-			t.Cleanup(func() {
-				// who finds the path taken leaves no trace here: no connection that has ended
-				require.ErrorIs(t, expect.Err(l.Accept(transport.NoWait())), os.ErrDeadlineExceeded)
-				l.Close()
-			})
-		},
-		// A connect to such a socket would have to wait.
-		"full backlog": func(t *testing.T, path string) {
-			expect.Open(transport.Unix().Listen(transport.UnixAddr(path), 1)).In(t)
-			for {
-				c, err := transport.Unix().Connect(transport.NoWait(), transport.UnixAddr(path))
-				if err != nil {
-					require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-					return
-				}
-				t.Cleanup(func() { c.Close() })
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			at := transport.UnixAddr(filepath.Join(sockdir.New(t), "s"))
-			make(t, at.Path())
-			before := expect.NoError(os.Lstat(at.Path())).In(t)
-			opened := aside(func() error { return second(OpenUnixgram(at, nil)) })
-			require.ErrorIs(t, returns(t, opened), syscall.EADDRINUSE)
-			after := expect.NoError(os.Lstat(at.Path())).In(t)
-			require.True(t, os.SameFile(before, after))
-		})
-	}
-}
-
 // Closing an abstract socket removes no file of that name.
 func TestUnixgramAbstractHasNoFile(t *testing.T) {
 	if !sys.AbstractNames {

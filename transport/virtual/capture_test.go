@@ -63,18 +63,14 @@ func TestTraceCapture(t *testing.T) {
 				}
 				c, s := acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 				question, answer := noise(100_001), noise(50_000)
-				done := aside(func() error {
-					_, err := c.Writev(soon(t), question[:3], question[3:4], question[4:])
-					return err
+				done := expect.Aside(func() error {
+					return expect.Err(c.Writev(soon(t), question[:3], question[3:4], question[4:]))
 				})
 				require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(question)))))
-				require.NoError(t, returns(t, done))
-				done = aside(func() error {
-					_, err := s.Writev(soon(t), answer)
-					return err
-				})
+				require.NoError(t, expect.Returns(t, done))
+				done = expect.Aside(func() error { return expect.Err(s.Writev(soon(t), answer)) })
 				require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, len(answer)))))
-				require.NoError(t, returns(t, done))
+				require.NoError(t, expect.Returns(t, done))
 				if end == "connecting" {
 					require.NoError(t, s.CloseWrite())
 					require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
@@ -180,16 +176,13 @@ func TestTraceOrder(t *testing.T) {
 		capture := NewCapture(&file)
 		c, s := pair(t, Trace(tr, TraceOptions{Capture: capture}), transport.MemoryAddr(""))
 		_ = s
-		done := aside(func() error {
-			_, err := c.Writev(soon(t), []byte("question"))
-			return err
-		})
+		done := expect.Aside(func() error { return expect.Err(c.Writev(soon(t), []byte("question"))) })
 		<-held
 		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 8))))
 		requireWrites(t, s, "answer")
 		require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 6))))
 		close(read)
-		require.NoError(t, returns(t, done))
+		require.NoError(t, expect.Returns(t, done))
 		require.NoError(t, capture.Close())
 		var texts []string
 		for _, d := range dissect(t, file.Bytes()) {
@@ -210,13 +203,13 @@ func TestCaptureBesideBlockedWrite(t *testing.T) {
 		capture := NewCapture(file)
 		c, s := tracedPair(t, transport.NewMemory(), TraceOptions{Capture: capture})
 		long := noise(2 * memoryWindow)
-		sent := aside(func() error { return second(c.Writev(context.Background(), long)) })
+		sent := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), long)) })
 		synctest.Wait()
 		time.Sleep(time.Second)
 		requireWrites(t, s, "meanwhile")
 		requireReads(t, c, "meanwhile")
 		require.NoError(t, s.CloseWrite())
-		require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
+		require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
 		require.NoError(t, capture.Flush())
 		var seen []string
 		for _, d := range dissect(t, file.Bytes())[3:] {
@@ -226,7 +219,7 @@ func TestCaptureBesideBlockedWrite(t *testing.T) {
 		}
 		require.Equal(t, []string{"PAmeanwhile", "FA"}, seen)
 
-		require.NoError(t, second(s.Readv(soon(t), make([]byte, len(long)))))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(long)))))
 		require.NoError(t, <-sent)
 		require.NoError(t, c.Close())
 		require.NoError(t, capture.Close())
@@ -378,13 +371,13 @@ func TestTraceResetFromAbove(t *testing.T) {
 			traced := Trace(tt.tr, TraceOptions{Capture: capture, Log: slog.New(slog.NewTextHandler(&log, level))})
 			faulty := Fault(traced, FaultOptions{At: []FaultAt{{Kind: FaultReset, Write: true, Offset: 5}}})
 			c, s := acceptOne(t, l, func() (*transport.Stream, error) { return faulty.Connect(soon(t), l.Addr()) })
-			require.ErrorIs(t, second(c.Writev(soon(t), []byte("0123456789"))), syscall.ECONNRESET)
+			require.ErrorIs(t, expect.Err(c.Writev(soon(t), []byte("0123456789"))), syscall.ECONNRESET)
 			requireReads(t, s, "01234")
 			flag, end, told := "FA", io.EOF, "closed"
 			if tt.reset {
 				flag, end, told = "RA", error(syscall.ECONNRESET), "reset"
 			}
-			require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), end)
+			require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), end)
 			require.NoError(t, c.Close())
 			require.NoError(t, capture.Close())
 			k := talks(t, dissect(t, file.Bytes()))[0]
@@ -450,22 +443,22 @@ func TestTraceReadsBesideWrite(t *testing.T) {
 			var file bytes.Buffer
 			capture := NewCapture(&file)
 			c, s := tracedPair(t, tr, TraceOptions{Capture: capture})
-			asked := aside(func() error { _, err := c.Writev(soon(t), []byte("question")); return err })
+			asked := expect.Aside(func() error { _, err := c.Writev(soon(t), []byte("question")); return err })
 			<-held
 			answer := noise(100_000)
-			answered := aside(func() error { _, err := s.Writev(soon(t), answer); return err })
+			answered := expect.Aside(func() error { _, err := s.Writev(soon(t), answer); return err })
 			b := make([]byte, 1000)
 			for got := 0; got < len(answer); {
 				n := expect.NoError(c.Read(soon(t), b)).In(t)
 				got += n
 				clear(b)
 			}
-			require.NoError(t, returns(t, answered))
+			require.NoError(t, expect.Returns(t, answered))
 			if first == "capture" {
 				require.NoError(t, capture.Close())
 			}
 			close(goOn)
-			require.NoError(t, returns(t, asked))
+			require.NoError(t, expect.Returns(t, asked))
 			require.NoError(t, capture.Close())
 			all := talks(t, dissect(t, file.Bytes()))
 			require.Len(t, all, 1)
@@ -501,11 +494,11 @@ func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	var file bytes.Buffer
 	capture := NewCapture(&file)
 	c, s := tracedPair(t, tr, TraceOptions{Capture: capture})
-	sent := aside(func() error { return second(c.Writev(soon(t), []byte("the last"))) })
+	sent := expect.Aside(func() error { return expect.Err(c.Writev(soon(t), []byte("the last"))) })
 	<-held
 	require.NoError(t, c.CloseWrite())
 	close(goOn)
-	require.NoError(t, returns(t, sent))
+	require.NoError(t, expect.Returns(t, sent))
 	requireWrites(t, s, "later")
 	requireReads(t, c, "later")
 	require.NoError(t, c.Close())

@@ -99,7 +99,7 @@ func TestFaultRepeats(t *testing.T) {
 		c, s := pair(t, Fault(tr, FaultOptions{Seed: seed, Read: everything(), Write: everything(), Done: d.write}), at)
 		data := noise(100_000)
 		rng := rand.New(rand.NewPCG(sizes, 0))
-		done := aside(func() error {
+		done := expect.Aside(func() error {
 			for left := data; len(left) > 0; {
 				a := left[:min(len(left), 1+rng.IntN(3000))]
 				k := rng.IntN(len(a))
@@ -118,7 +118,7 @@ func TestFaultRepeats(t *testing.T) {
 			}
 			require.NoError(t, err)
 		}
-		require.NoError(t, returns(t, done))
+		require.NoError(t, expect.Returns(t, done))
 		require.NoError(t, s.Close())
 		require.Len(t, o.got, len(data))
 		o.written, o.read = d.of(FaultConnected, true), d.of(FaultAccepted, false)

@@ -41,10 +41,7 @@ func TestFaultReset(t *testing.T) {
 				}
 				var beside <-chan error
 				if write { // the reset ends a read that waits, too
-					beside = aside(func() error {
-						_, err := c.Read(context.Background(), make([]byte, 1))
-						return err
-					})
+					beside = expect.Aside(func() error { return expect.Err(c.Read(context.Background(), make([]byte, 1))) })
 				}
 				n, err := from.Writev(soon(t), []byte("0123456789")[:5], []byte("56789abcdef"))
 				if write {
@@ -62,13 +59,12 @@ func TestFaultReset(t *testing.T) {
 					}
 					require.Equal(t, "0123456789abcdef"[:offset], string(got))
 				}
-				var fault *FaultError
-				require.ErrorAs(t, err, &fault)
+				fault := expect.As[*FaultError](t, err)
 				require.ErrorIs(t, err, syscall.ECONNRESET)
 				require.Equal(t, offset, fault.Event.Offset)
 				require.ErrorContains(t, err, "injected reset at byte")
 				if write {
-					require.ErrorAs(t, returns(t, beside), &fault)
+					require.ErrorAs(t, expect.Returns(t, beside), &fault)
 				}
 				require.ErrorAs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), &fault)
 				_, err = c.Writev(soon(t), []byte("x"))
@@ -129,10 +125,7 @@ func TestFaultTimes(t *testing.T) {
 		write := func(text string) {
 			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte(text))))
 		}
-		written := aside(func() error {
-			_, err := c.Writev(context.Background(), []byte("012345678"))
-			return err
-		})
+		written := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), []byte("012345678"))) })
 		read("012", 0)
 		read("345", 2*time.Second)
 		require.NoError(t, <-written)
@@ -164,7 +157,7 @@ func TestFaultErrorAfterJoin(t *testing.T) {
 	p := make([]byte, 10)
 	n := expect.NoError(s.Read(soon(t), p)).In(t)
 	require.Equal(t, "abc", string(p[:n]))
-	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ENOMEM)
+	require.ErrorIs(t, expect.Err(s.Read(soon(t), p)), syscall.ENOMEM)
 	n = expect.NoError(s.Read(soon(t), p)).In(t)
 	require.Equal(t, "def", string(p[:n]))
 }
@@ -175,7 +168,7 @@ func TestFaultJoinSingleTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 		s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Hour}}}))
-		require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("abc"))))
 		p := make([]byte, 1)
 		n := expect.NoError(s.Read(transport.NoWait(), p)).In(t)
 		require.Equal(t, "a", string(p[:n]))
@@ -190,7 +183,7 @@ func TestFaultJoinGivenUp(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 			s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Hour}}}))
-			require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("abc"))))
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if end == context.Canceled {
@@ -213,9 +206,9 @@ func TestFaultPendingDuringRead(t *testing.T) {
 		s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{
 			{Kind: FaultJoin, Bytes: 6, For: time.Minute}, {Kind: FaultDelay, For: time.Hour},
 		}}))
-		read := aside(func() error { return second(s.Readv(context.Background(), make([]byte, 6))) })
+		read := expect.Aside(func() error { return expect.Err(s.Readv(context.Background(), make([]byte, 6))) })
 		for _, want := range []int{3, 6} {
-			require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("abc"))))
 			synctest.Wait()
 			pending := expect.NoError(s.PendingBytes()).In(t)
 			require.Equal(t, want, pending)
@@ -247,10 +240,7 @@ func TestFaultDelayEnds(t *testing.T) {
 		short, cancel = context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.ErrorIs(t, expect.Err(s.Read(short, make([]byte, 3))), context.DeadlineExceeded)
-		closed := aside(func() error {
-			_, err := s.Read(context.Background(), make([]byte, 3))
-			return err
-		})
+		closed := expect.Aside(func() error { return expect.Err(s.Read(context.Background(), make([]byte, 3))) })
 		synctest.Wait()
 		require.NoError(t, s.Close())
 		require.ErrorIs(t, <-closed, net.ErrClosed)
@@ -284,10 +274,10 @@ func TestFaultDelayPauses(t *testing.T) {
 		defer client.Close()
 		defer server.Close()
 		requireWrites(t, server, "x")
-		read := aside(func() error { _, err := client.Readv(context.Background(), make([]byte, 1)); return err })
+		read := expect.Aside(func() error { _, err := client.Readv(context.Background(), make([]byte, 1)); return err })
 		q := client.Posts(nil)
-		write := func() error { return second(q.Deliver(context.Background(), []byte("y"))) }
-		written := aside(write)
+		write := func() error { return expect.Err(q.Deliver(context.Background(), []byte("y"))) }
+		written := expect.Aside(write)
 		synctest.Wait()
 		begin := time.Now()
 		require.NoError(t, client.PauseRead(soon(t)))
@@ -312,10 +302,10 @@ func TestFaultResetEndsDelay(t *testing.T) {
 			{Kind: FaultReset, Side: FaultConnected, Write: true},
 		}}), transport.MemoryAddr(""))
 		require.NoError(t, expect.Err(s.Writev(context.Background(), []byte("held"))))
-		read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 4)); return err })
+		read := expect.Aside(func() error { _, err := c.Read(context.Background(), make([]byte, 4)); return err })
 		synctest.Wait()
 		require.ErrorIs(t, expect.Err(c.Writev(context.Background(), []byte("x"))), syscall.ECONNRESET)
-		require.ErrorIs(t, returns(t, read), syscall.ECONNRESET)
+		require.ErrorIs(t, expect.Returns(t, read), syscall.ECONNRESET)
 	})
 }
 
@@ -326,7 +316,7 @@ func TestFaultJoinBytes(t *testing.T) {
 			At: []FaultAt{{Kind: FaultJoin, Side: FaultAccepted, Offset: 2, Bytes: 3, For: time.Hour}},
 		}), transport.MemoryAddr(""))
 		read := readsAt(t, s)
-		require.NoError(t, second(c.Writev(context.Background(), []byte("012"))))
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("012"))))
 		read("01", 0)
 		time.AfterFunc(time.Second, func() { _, _ = c.Writev(context.Background(), []byte("345")) })
 		read("234", time.Second)
@@ -359,11 +349,11 @@ func TestFaultDelayLifted(t *testing.T) {
 		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultDelay, Write: true, For: time.Hour}}}),
 			transport.MemoryAddr(""))
 		begin := time.Now()
-		write := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
+		write := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), []byte("x"))) })
 		synctest.Wait()
 		require.NoError(t, c.CloseWrite())
 		require.ErrorIs(t, <-write, syscall.EPIPE)
-		require.ErrorIs(t, second(c.Writev(transport.NoWait(), []byte("x"))), syscall.EPIPE)
+		require.ErrorIs(t, expect.Err(c.Writev(transport.NoWait(), []byte("x"))), syscall.EPIPE)
 		require.Zero(t, time.Since(begin))
 	})
 }

@@ -108,7 +108,7 @@ func TestFaultAcceptNumbers(t *testing.T) {
 	var numbers []int
 	for _, a := range at {
 		c := open(t)(tr.Connect(soon(t), a))
-		r := returns(t, results)
+		r := expect.Returns(t, results)
 		s := open(t)(r.s, r.err)
 		requireWrites(t, c, "x")
 		requireReads(t, s, "x")
@@ -122,5 +122,5 @@ func TestFaultKeepsPlaces(t *testing.T) {
 	at := []FaultAt{{Kind: FaultReset, Side: FaultConnected, Write: true}}
 	c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{At: at}), transport.MemoryAddr(""))
 	at[0].Kind = FaultSplit
-	require.ErrorContains(t, second(c.Writev(soon(t), []byte("x"))), "injected")
+	require.ErrorContains(t, expect.Err(c.Writev(soon(t), []byte("x"))), "injected")
 }

@@ -22,7 +22,8 @@ func pair(t testing.TB, tr transport.Transport, at transport.Addr) (
 	client, server *transport.Stream,
 ) {
 	t.Helper()
-	l := expect.Open(tr.Listen(at, 0)).In(t)
+	l := expect.NoError(tr.Listen(at, 0)).In(t)
+	defer l.Close()
 	return acceptOne(t, l, func() (*transport.Stream, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
@@ -68,19 +69,6 @@ const tooLong = expect.Limit
 
 // soon is a context for operations that must succeed.
 func soon(t testing.TB) context.Context { return expect.Context(t) }
-
-// returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
-
-// aside runs an operation in another goroutine and gives its error.
-func aside(op func() error) <-chan error {
-	c := make(chan error, 1)
-	go func() { c <- op() }()
-	return c
-}
-
-// second is the error of a call with two results.
-func second[T any](_ T, err error) error { return err }
 
 func requireWrites(t testing.TB, s *transport.Stream, text string) {
 	t.Helper()

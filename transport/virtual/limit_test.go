@@ -22,10 +22,7 @@ func transferred(t *testing.T, c, s *transport.Stream, n int) time.Duration {
 	t.Helper()
 	data, got := noise(n), make([]byte, n)
 	begin := time.Now()
-	done := aside(func() error {
-		_, err := c.Writev(context.Background(), data[:n/3], data[n/3:])
-		return err
-	})
+	done := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), data[:n/3], data[n/3:])) })
 	require.NoError(t, expect.Err(s.Readv(context.Background(), got)))
 	require.NoError(t, <-done)
 	require.Equal(t, data, got)
@@ -79,15 +76,15 @@ func TestLimitRestsWhileItWaits(t *testing.T) {
 		"reading": func(t *testing.T) (func(), func(int)) {
 			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 			s = open(t)(LimitStream(s, o))
-			return func() { require.NoError(t, second(c.Writev(context.Background(), make([]byte, 300)))) },
-				func(n int) { require.NoError(t, second(s.Readv(context.Background(), make([]byte, n)))) }
+			return func() { require.NoError(t, expect.Err(c.Writev(context.Background(), make([]byte, 300)))) },
+				func(n int) { require.NoError(t, expect.Err(s.Readv(context.Background(), make([]byte, n)))) }
 		},
 		"writing": func(t *testing.T) (func(), func(int)) {
 			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
-			require.NoError(t, second(c.Writev(context.Background(), make([]byte, memoryWindow))))
+			require.NoError(t, expect.Err(c.Writev(context.Background(), make([]byte, memoryWindow))))
 			c = open(t)(LimitStream(c, o))
-			return func() { require.NoError(t, second(s.Readv(context.Background(), make([]byte, memoryWindow)))) },
-				func(n int) { require.NoError(t, second(c.Writev(context.Background(), make([]byte, n)))) }
+			return func() { require.NoError(t, expect.Err(s.Readv(context.Background(), make([]byte, memoryWindow)))) },
+				func(n int) { require.NoError(t, expect.Err(c.Writev(context.Background(), make([]byte, n)))) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -120,10 +117,10 @@ func TestLimitSingleTry(t *testing.T) {
 
 		// However low the rate is, the bucket holds a byte in the end.
 		slow, _ := pair(t, Limit(transport.NewMemory(), LimitOptions{Write: 0.5}), transport.MemoryAddr(""))
-		require.NoError(t, second(slow.Writev(transport.NoWait(), []byte("x"))))
-		require.ErrorIs(t, second(slow.Writev(transport.NoWait(), []byte("y"))), os.ErrDeadlineExceeded)
+		require.NoError(t, expect.Err(slow.Writev(transport.NoWait(), []byte("x"))))
+		require.ErrorIs(t, expect.Err(slow.Writev(transport.NoWait(), []byte("y"))), os.ErrDeadlineExceeded)
 		time.Sleep(2 * time.Second)
-		require.NoError(t, second(slow.Writev(transport.NoWait(), []byte("y"))))
+		require.NoError(t, expect.Err(slow.Writev(transport.NoWait(), []byte("y"))))
 	})
 }
 
@@ -174,10 +171,7 @@ func TestLimitWaitEnds(t *testing.T) {
 		require.Equal(t, time.Second+time.Millisecond, time.Since(begin))
 		require.Equal(t, 1, expect.NoError(s.PendingBytes()).In(t))
 
-		ended := aside(func() error {
-			_, err := s.Read(context.Background(), b)
-			return err
-		})
+		ended := expect.Aside(func() error { return expect.Err(s.Read(context.Background(), b)) })
 		synctest.Wait()
 		require.NoError(t, s.Close())
 		require.ErrorIs(t, <-ended, net.ErrClosed)
@@ -205,10 +199,10 @@ func TestLimitReleased(t *testing.T) {
 		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("ab"))))
 		b := make([]byte, 1)
 		require.NoError(t, expect.Err(s.Read(context.Background(), b)))
-		ended := aside(func() error { _, err := s.Read(context.Background(), b); return err })
+		ended := expect.Aside(func() error { _, err := s.Read(context.Background(), b); return err })
 		synctest.Wait()
 		require.NoError(t, s.Release())
-		require.ErrorIs(t, returns(t, ended), net.ErrClosed)
+		require.ErrorIs(t, expect.Returns(t, ended), net.ErrClosed)
 	})
 }
 

@@ -52,8 +52,7 @@ func TestTraceMoves(t *testing.T) {
 // tracedPair returns a pair of streams of which the connecting one alone is traced.
 func tracedPair(t *testing.T, tr transport.Transport, o TraceOptions) (c, s *transport.Stream) {
 	c, s = pair(t, tr, transport.MemoryAddr(""))
-	c = expect.NoError(TraceStream(c, o)).In(t)
-	t.Cleanup(func() { c.Close() })
+	c = expect.Open(TraceStream(c, o)).In(t)
 	return c, s
 }
 

@@ -22,7 +22,7 @@ func TestTraceLogsBesideWrite(t *testing.T) {
 		c, s := tracedPair(t, transport.NewMemory(), TraceOptions{Log: slog.New(silent{})})
 		go func() { _, _ = io.Copy(io.Discard, transport.NetConn(s)) }()
 		begun := make(chan struct{})
-		sent := aside(func() error {
+		sent := expect.Aside(func() error {
 			for i := 0; ; i++ {
 				if _, err := c.Writev(ctx, []byte("x")); err != nil {
 					return err
@@ -34,7 +34,7 @@ func TestTraceLogsBesideWrite(t *testing.T) {
 		})
 		<-begun
 		require.NoError(t, c.CloseWrite())
-		require.ErrorIs(t, returns(t, sent), syscall.EPIPE)
+		require.ErrorIs(t, expect.Returns(t, sent), syscall.EPIPE)
 	}
 }
 
@@ -61,7 +61,7 @@ func TestTraceLogLevelChanges(t *testing.T) {
 	pass := func() string {
 		requireWrites(t, c, "a")
 		requireWrites(t, s, "b")
-		require.NoError(t, second(c.Readv(soon(t), make([]byte, 1))))
+		require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 1))))
 		defer out.Reset()
 		return out.String()
 	}

@@ -13,6 +13,5 @@ import (
 // duplicateFD makes the descriptor that another process would have been given.
 func duplicateFD(t testing.TB, fd int) int {
 	t.Helper()
-	dup := expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)).In(t)
-	return dup
+	return expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)).In(t)
 }

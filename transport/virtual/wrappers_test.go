@@ -56,7 +56,7 @@ func TestWrappersCloseWrite(t *testing.T) {
 				c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 				c = expect.NoError(over(c)).In(t)
 				var n int64
-				sent := aside(func() (err error) { n, err = c.Writev(context.Background(), []byte("held back")); return err })
+				sent := expect.Aside(func() (err error) { n, err = c.Writev(context.Background(), []byte("held back")); return err })
 				synctest.Wait()
 				began := time.Now()
 				require.NoError(t, c.CloseWrite())
@@ -64,7 +64,7 @@ func TestWrappersCloseWrite(t *testing.T) {
 				require.Zero(t, time.Since(began))
 				require.EqualValues(t, 4, n)
 				for _, ctx := range []context.Context{context.Background(), transport.NoWait()} {
-					require.ErrorIs(t, second(c.Writev(ctx, []byte("late"))), syscall.EPIPE)
+					require.ErrorIs(t, expect.Err(c.Writev(ctx, []byte("late"))), syscall.EPIPE)
 				}
 				got := expect.NoError(io.ReadAll(transport.NetConn(s))).In(t)
 				require.Equal(t, "held", string(got))

@@ -66,8 +66,7 @@ func TestFaultDatagram(t *testing.T) {
 		if i == 2 {
 			require.ErrorIs(t, err, syscall.ECONNREFUSED)
 			require.EqualError(t, err, "send memory:other: injected refuse of datagram 2 of what was written: connection refused")
-			var fault *FaultError
-			require.ErrorAs(t, err, &fault)
+			fault := expect.As[*FaultError](t, err)
 			require.Equal(t, v.RemoteAddr(), fault.Event.Remote)
 			continue
 		}
@@ -176,7 +175,7 @@ func TestFaultDatagramTimes(t *testing.T) {
 		require.Equal(t, other.LocalAddr(), from)
 		require.Equal(t, 5*time.Second+time.Minute, passed())
 
-		waits := aside(func() error { _, _, err := v.RecvFrom(context.Background(), p); return err })
+		waits := expect.Aside(func() error { _, _, err := v.RecvFrom(context.Background(), p); return err })
 		synctest.Wait()
 		require.ErrorIs(t, v.Disconnect(), transport.ErrBusy)
 		require.NoError(t, v.Close())
@@ -231,7 +230,7 @@ func TestFaultDatagramOffsets(t *testing.T) {
 		require.Equal(t, 1, n)
 		require.Equal(t, i == 0 || i == 2, p[0] != byte(sent), "%c", sent)
 	}
-	require.ErrorIs(t, second(v.SendTo(soon(t), []byte("e"), nil)), syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Err(v.SendTo(soon(t), []byte("e"), nil)), syscall.ECONNREFUSED)
 	posts(t, v, "e", "f", "g")
 	gets(t, other, "e")
 	require.NotEqual(t, "f", (<-other.come).text)

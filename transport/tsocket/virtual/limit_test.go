@@ -43,7 +43,7 @@ func TestLimitDatagram(t *testing.T) {
 		require.InDelta(t, 2.11, passed(), 0.01)
 
 		posts(t, v, string(large))
-		waits := aside(func() error { _, err := v.SendTo(context.Background(), large, nil); return err })
+		waits := expect.Aside(func() error { _, err := v.SendTo(context.Background(), large, nil); return err })
 		synctest.Wait()
 		require.NoError(t, v.Close())
 		require.ErrorIs(t, <-waits, net.ErrClosed)
@@ -77,9 +77,9 @@ func TestLimitCountsWhatPassed(t *testing.T) {
 		v := Limit(&deaf{letterbox: one, times: 3}, LimitOptions{Write: 1, Burst: 1})
 		defer v.Close()
 		for range 3 {
-			require.ErrorIs(t, second(v.SendTo(transport.NoWait(), b, nil)), syscall.ECONNREFUSED)
+			require.ErrorIs(t, expect.Err(v.SendTo(transport.NoWait(), b, nil)), syscall.ECONNREFUSED)
 		}
-		require.NoError(t, second(v.SendTo(transport.NoWait(), b, nil)))
+		require.NoError(t, expect.Err(v.SendTo(transport.NoWait(), b, nil)))
 	})
 }
 

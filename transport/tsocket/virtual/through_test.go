@@ -120,8 +120,7 @@ func TestVirtualDatagramOwns(t *testing.T) {
 				_, _, late := v.RecvFrom(transport.NoWait(), make([]byte, 1))
 				require.ErrorIs(t, late, os.ErrDeadlineExceeded)
 				for _, err := range []error{err, late} {
-					var op *transport.OpError
-					require.ErrorAs(t, err, &op)
+					op := expect.As[*transport.OpError](t, err)
 					require.False(t, errors.As(op.Err, &op), "it is told twice: %v", err)
 				}
 				require.NoError(t, end(v), how)
@@ -195,11 +194,11 @@ func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 				_, connected := udpPair(t, "ipv4")
 				v := over(t, Trace(connected, TraceOptions{}))
 				above := Trace(v, TraceOptions{})
-				sent := aside(func() error { return second(above.SendTo(context.Background(), []byte("y"), nil)) })
+				sent := expect.Aside(func() error { return expect.Err(above.SendTo(context.Background(), []byte("y"), nil)) })
 				expect.WaitsIn(t, "select", "(*Pauser).Until")
 				require.NoError(t, end(connected))
-				require.ErrorIs(t, returns(t, sent), net.ErrClosed)
-				require.Error(t, second(above.SendTo(soon(t), []byte("y"), nil)))
+				require.ErrorIs(t, expect.Returns(t, sent), net.ErrClosed)
+				require.Error(t, expect.Err(above.SendTo(soon(t), []byte("y"), nil)))
 				require.NoError(t, above.Close())
 			})
 		}
@@ -207,5 +206,5 @@ func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 	_, connected := udpPair(t, "ipv4")
 	require.NoError(t, connected.Close())
 	v := Fault(connected, FaultOptions{At: stall})
-	require.ErrorIs(t, second(v.SendTo(context.Background(), []byte("y"), nil)), net.ErrClosed, "closed before")
+	require.ErrorIs(t, expect.Err(v.SendTo(context.Background(), []byte("y"), nil)), net.ErrClosed, "closed before")
 }

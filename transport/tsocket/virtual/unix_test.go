@@ -61,7 +61,7 @@ func TestVirtualDatagramLength(t *testing.T) {
 				require.Equal(t, connected.LocalAddr(), from)
 			}
 			box, _ := letterboxes()
-			require.ErrorIs(t, second(over(box).NextLength(soon(t))), errors.ErrUnsupported)
+			require.ErrorIs(t, expect.Err(over(box).NextLength(soon(t))), errors.ErrUnsupported)
 		})
 	}
 }
