@@ -35,10 +35,8 @@ var messageKinds = map[string]int{"packets": unix.SOCK_SEQPACKET, "framed": unix
 func messages(t testing.TB, kind int, config *Options) (one, other *Conn) {
 	t.Helper()
 	a, b := fdtest.Pair(t, kind)
-	one = expect.NoError(NewConn(a, config)).In(t)
-	t.Cleanup(func() { one.Close() })
-	other = expect.NoError(NewConn(b, config)).In(t)
-	t.Cleanup(func() { other.Close() })
+	one = expect.Open(NewConn(a, config)).In(t)
+	other = expect.Open(NewConn(b, config)).In(t)
 	return one, other
 }
 
@@ -232,8 +230,7 @@ func TestLongMessage(t *testing.T) {
 			one, other := connOf(t, a), connOf(t, b)
 			f := fdtest.Open(t, "attached")
 			defer f.Close()
-			sent := make(chan error, 1)
-			go func() { sent <- one.Send(fdtest.Soon(t), long, f) }()
+			sent := expect.Aside(func() error { return one.Send(fdtest.Soon(t), long, f) })
 			if name == "packets" {
 				err := <-sent
 				require.ErrorIs(t, err, syscall.EMSGSIZE)

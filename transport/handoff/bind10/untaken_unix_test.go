@@ -39,11 +39,7 @@ func TestUntaken(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, left(ctx, 2, 3), context.Canceled)
 
-	waits := make(chan error, 1)
-	go func() {
-		_, err := f.Untaken(context.Background(), 0)
-		waits <- err
-	}()
+	waits := expect.Aside(func() error { return expect.Err(f.Untaken(context.Background(), 0)) })
 	var s Session
 	for i := range 3 {
 		require.ErrorIs(t, left(transport.NoWait(), 0, 3-i), os.ErrDeadlineExceeded)

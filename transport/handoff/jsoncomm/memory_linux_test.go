@@ -21,8 +21,7 @@ func TestHostileMemoryFiles(t *testing.T) {
 	fdtest.NoLeak(t)
 	client, server := connPair(t)
 	open := func(path string, flags int) int {
-		fd := expect.NoError(unix.Open(path, flags|unix.O_CLOEXEC, 0o600)).In(t)
-		return fd
+		return expect.NoError(unix.Open(path, flags|unix.O_CLOEXEC, 0o600)).In(t)
 	}
 	sized := func(size int64) int {
 		fd := expect.NoError(unix.MemfdCreate("hostile", unix.MFD_CLOEXEC)).In(t)

@@ -32,10 +32,8 @@ import (
 func sockets(t testing.TB, config *ServerOptions) (client, server *Socket) {
 	t.Helper()
 	path := filepath.Join(sockdir.New(t), "server")
-	server = expect.NoError(NewServer(path, config)).In(t)
-	t.Cleanup(func() { server.Close() })
-	client = expect.NoError(NewClient(transport.UnixAddr(path))).In(t)
-	t.Cleanup(func() { client.Close() })
+	server = expect.Open(NewServer(path, config)).In(t)
+	client = expect.Open(NewClient(transport.UnixAddr(path))).In(t)
 	return client, server
 }
 
@@ -210,13 +208,11 @@ func TestWaitsEnd(t *testing.T) {
 	// the system's affair, and either may be the smaller number.
 	sender := client
 	for fill(t, sender) > 0 {
-		sender = expect.NoError(NewClient(server.Addr())).In(t)
-		defer sender.Close()
+		sender = expect.Open(NewClient(server.Addr())).In(t)
 	}
 	free := expect.Open(NewClient(nil)).In(t)
 	require.ErrorIs(t, free.SendTo(fdtest.Briefly(t), server.Addr(), "x"), context.DeadlineExceeded)
-	waiting := make(chan error, 1)
-	go func() { waiting <- free.SendTo(fdtest.Soon(t), server.Addr(), "x") }()
+	waiting := expect.Aside(func() error { return free.SendTo(fdtest.Soon(t), server.Addr(), "x") })
 	drain(t, server)
 	require.NoError(t, <-waiting)
 	drain(t, server) // what has waited may come after all others have been read
@@ -251,8 +247,7 @@ func TestOwnBufferFull(t *testing.T) {
 	} {
 		require.NotZero(t, fill(t, client))
 		require.NoError(t, other.Send(fdtest.Soon(t), "x"))
-		waiting := make(chan error, 1)
-		go func() { waiting <- send() }()
+		waiting := expect.Aside(func() error { return send() })
 		// One document less may be too little: Linux tells a sender of room when three quarters of
 		// its buffer are free (unix_writable in net/unix/af_unix.c).
 		for done := false; !done; {
@@ -327,8 +322,7 @@ func TestReceiverThatGoesAway(t *testing.T) {
 	}
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	ctx := fdtest.NewWaited(fdtest.Soon(t))
-	sent := make(chan error, 1)
-	go func() { sent <- free.SendTo(ctx, server.Addr(), "late") }()
+	sent := expect.Aside(func() error { return free.SendTo(ctx, server.Addr(), "late") })
 	<-ctx.Begun()
 	require.NoError(t, server.Close())
 	err = <-sent
@@ -360,8 +354,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	fill(server)
 	f := fdtest.File(t, "f")
 	ctx := fdtest.NewWaited(fdtest.Soon(t))
-	sent := make(chan error, 1)
-	go func() { sent <- server.SendTo(ctx, hung.Addr(), "late", f) }()
+	sent := expect.Aside(func() error { return server.SendTo(ctx, hung.Addr(), "late", f) })
 	<-ctx.Begun()
 	require.NoError(t, server.SendTo(fdtest.Soon(t), other.Addr(), "at once"), "its own buffer has room")
 	var got any
