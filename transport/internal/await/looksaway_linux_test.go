@@ -29,17 +29,17 @@ func TestLooksAwayFromRoom(t *testing.T) {
 	c, s := lines(t, NewPolicy(60*time.Microsecond))
 	w, much := c.watch.(*watcher), make([]byte, 16<<20)
 	for range 3 {
-		written := aside(func() error { _, err := c.Writev(soon(t), much); return err })
+		written := expect.Aside(func() error { _, err := c.Writev(soon(t), much); return err })
 		require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
 		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)))))
-		require.NoError(t, returns(t, written))
+		require.NoError(t, expect.Returns(t, written))
 		require.False(t, w.looks(true))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	written := aside(func() error { _, err := c.Writev(ctx, much); return err })
+	written := expect.Aside(func() error { _, err := c.Writev(ctx, much); return err })
 	require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
 	cancel()
-	require.ErrorIs(t, returns(t, written), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, written), context.Canceled)
 	require.False(t, w.looks(true))
 }
 
@@ -60,7 +60,7 @@ func TestWaitLooksAway(t *testing.T) {
 	w := pair.watch.(*watcher)
 	waits := func(ctx context.Context) <-chan error {
 		p := make([]byte, 1)
-		result := aside(func() error {
+		result := expect.Aside(func() error {
 			return pair.In.Wait(ctx, func(uintptr) bool { _, err := unix.Read(here, p); return err != unix.EAGAIN })
 		})
 		require.Eventually(t, func() bool { return w.looks(false) }, tooLong, time.Millisecond)
@@ -69,13 +69,13 @@ func TestWaitLooksAway(t *testing.T) {
 	for range 3 {
 		result := waits(t.Context())
 		require.NoError(t, expect.Err(unix.Write(there, []byte("x"))))
-		require.NoError(t, returns(t, result))
+		require.NoError(t, expect.Returns(t, result))
 		require.False(t, w.looks(false))
 
 		ctx, cancel := context.WithCancel(t.Context())
 		result = waits(ctx)
 		cancel()
-		require.ErrorIs(t, returns(t, result), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, result), context.Canceled)
 		require.False(t, w.looks(false))
 	}
 }
@@ -84,18 +84,18 @@ func TestWaitLooksAway(t *testing.T) {
 func TestPairClose(t *testing.T) {
 	pair, _, _ := pairOf(t)
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	tried := aside(func() error {
+	tried := expect.Aside(func() error {
 		return pair.In.Wait(context.Background(), func(uintptr) bool { close(begun); <-goOn; return true })
 	})
 	<-begun
-	closed := aside(func() error { pair.Close(); return nil })
+	closed := expect.Aside(func() error { pair.Close(); return nil })
 	for range 100 {
 		runtime.Gosched()
 	}
 	require.Empty(t, closed)
 	close(goOn)
-	require.NoError(t, returns(t, tried))
-	require.NoError(t, returns(t, closed))
+	require.NoError(t, expect.Returns(t, tried))
+	require.NoError(t, expect.Returns(t, closed))
 	require.ErrorIs(t, pair.In.Wait(context.Background(), func(uintptr) bool { return false }), os.ErrClosed)
 	require.ErrorIs(t, pair.Out.Do(context.Background(), func() bool { return false }), os.ErrClosed)
 }
@@ -129,10 +129,10 @@ func TestTriesBeforeSleeping(t *testing.T) {
 		return n > 0
 	}
 	for range 3 {
-		written := aside(func() error { _, err := c.Writev(context.Background(), much); return err })
+		written := expect.Aside(func() error { _, err := c.Writev(context.Background(), much); return err })
 		require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
 		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)))))
-		require.NoError(t, returns(t, written))
+		require.NoError(t, expect.Returns(t, written))
 
 		drained, before := 0, make(chan int32, 1)
 		drain := func() {
@@ -145,11 +145,11 @@ func TestTriesBeforeSleeping(t *testing.T) {
 			before <- tries.Load()
 		}
 		meanwhile.Store(&drain)
-		written = aside(func() error { _, err := c.Writev(context.Background(), much); return err })
-		want := returns(t, before) + 1
+		written = expect.Aside(func() error { _, err := c.Writev(context.Background(), much); return err })
+		want := expect.Returns(t, before) + 1
 		require.Eventually(t, func() bool { return tries.Load() >= want }, tooLong, 100*time.Microsecond)
 		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)-drained))))
-		require.NoError(t, returns(t, written))
+		require.NoError(t, expect.Returns(t, written))
 
 		answer := func() {
 			_, _ = unix.Write(s.fd, []byte("x"))
@@ -157,8 +157,8 @@ func TestTriesBeforeSleeping(t *testing.T) {
 			}
 		}
 		meanwhile.Store(&answer)
-		got := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
-		require.NoError(t, returns(t, got))
+		got := expect.Aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
+		require.NoError(t, expect.Returns(t, got))
 	}
 }
 
@@ -167,16 +167,16 @@ func TestWaitTriesBeforeSleeping(t *testing.T) {
 	pair, here, there := pairOf(t)
 	w, p := pair.watch.(*watcher), make([]byte, 1)
 	wait := func(try func() bool) <-chan error {
-		return aside(func() error { return pair.In.Wait(context.Background(), func(uintptr) bool { return try() }) })
+		return expect.Aside(func() error { return pair.In.Wait(context.Background(), func(uintptr) bool { return try() }) })
 	}
 	for range 3 {
 		result := wait(func() bool { _, err := unix.Read(here, p); return err == nil })
 		require.Eventually(t, func() bool { return w.looks(false) }, tooLong, time.Millisecond)
 		require.NoError(t, expect.Err(unix.Write(there, []byte("x"))))
-		require.NoError(t, returns(t, result))
+		require.NoError(t, expect.Returns(t, result))
 
 		came := false
-		require.NoError(t, returns(t, wait(func() bool {
+		require.NoError(t, expect.Returns(t, wait(func() bool {
 			_, err := unix.Read(here, p)
 			if err == unix.EAGAIN && !came {
 				_, err := unix.Write(there, []byte("x"))

@@ -207,11 +207,11 @@ func TestWriterDoesNotSpin(t *testing.T) {
 			}
 			y.s.Out.thread.formed = onThread
 			const size = 4 << 20
-			written := aside(func() error { _, err := y.s.Writev(soon(t), make([]byte, size)); return err })
-			returns(t, full)
+			written := expect.Aside(func() error { _, err := y.s.Writev(soon(t), make([]byte, size)); return err })
+			expect.Returns(t, full)
 			require.NoError(t, y.s.watch.prepare(true))
 			require.NoError(t, expect.Err(io.ReadFull(y.peer, make([]byte, size))))
-			require.NoError(t, returns(t, written))
+			require.NoError(t, expect.Returns(t, written))
 			// Whenever the peer has made some room.
 			require.Less(t, vain, 3*size/(16<<10))
 		}
@@ -232,7 +232,7 @@ func TestSpinsNotWhenIdle(t *testing.T) {
 	}
 	require.Equal(t, before, y.reads.Load())
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, reading))
+	require.NoError(t, expect.Returns(t, reading))
 }
 
 // When the rest does not come the reader spins a few times, then sleeps at once; what comes wakes
@@ -253,7 +253,7 @@ func TestSpinsNotForWhatDoesNotCome(t *testing.T) {
 		}
 		require.Zero(t, y.policy.busy.Load())
 		y.says(t, []byte("x"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 	}
 	require.False(t, y.s.In.traffic.rest.formed)
 }
@@ -268,7 +268,7 @@ func TestSpinningLastMoment(t *testing.T) {
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 		// The reader spins with success, so the Go poller is told to look away.
 		y.spun(t)
 		y.spins()
@@ -276,7 +276,7 @@ func TestSpinningLastMoment(t *testing.T) {
 			time.Sleep(8 * time.Millisecond) // its time is over
 			y.says(t, []byte("b"))
 		})
-		require.NoError(t, returns(t, aside(func() error { _, err := y.read(context.Background()); return err })))
+		require.NoError(t, expect.Returns(t, expect.Aside(func() error { _, err := y.read(context.Background()); return err })))
 		y.inVain(nil)
 	}
 }
@@ -288,13 +288,13 @@ func TestSpinningLastMomentBusy(t *testing.T) {
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 		y.spun(t)
 		y.spins()
 		for y.policy.enter() {
 		}
 		y.atVain(1, func() { y.says(t, []byte("b")) })
-		require.NoError(t, returns(t, aside(func() error { _, err := y.read(context.Background()); return err })))
+		require.NoError(t, expect.Returns(t, expect.Aside(func() error { _, err := y.read(context.Background()); return err })))
 		y.inVain(nil)
 		y.policy.busy.Store(0)
 	}
@@ -314,7 +314,7 @@ func TestSpinningPlaces(t *testing.T) {
 		asleep(t, y)
 		require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 		y.says(t, []byte("x"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 	}
 	for range places {
 		y.policy.leave()
@@ -419,10 +419,10 @@ func TestWaitEnds(t *testing.T) {
 				now := when(t, y)
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
-				reading := aside(func() error { _, err := y.read(ctx); return err })
-				returns(t, now)
+				reading := expect.Aside(func() error { _, err := y.read(ctx); return err })
+				expect.Returns(t, now)
 				want := end(t, y, cancel)
-				require.ErrorIs(t, returns(t, reading), want)
+				require.ErrorIs(t, expect.Returns(t, reading), want)
 				if want != context.Canceled {
 					return
 				}
@@ -456,12 +456,12 @@ func TestSyscallConnIsWoken(t *testing.T) {
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 		y.spun(t)
 		raw := y.s.RawConn()
 		tried := make(chan struct{})
 		got := make([]byte, 10)
-		read := aside(func() (err error) {
+		read := expect.Aside(func() (err error) {
 			first := true
 			n := 0
 			cerr := raw.Read(func(fd uintptr) bool {
@@ -480,11 +480,11 @@ func TestSyscallConnIsWoken(t *testing.T) {
 			got = got[:max(n, 0)]
 			return errors.Join(cerr, err)
 		})
-		returns(t, tried)
+		expect.Returns(t, tried)
 		if !early {
 			y.says(t, []byte("mine"))
 		}
-		require.NoError(t, returns(t, read))
+		require.NoError(t, expect.Returns(t, read))
 		require.Equal(t, "mine", string(got))
 	}
 	// The stream is none the worse.
@@ -533,10 +533,10 @@ func TestSameBytes(t *testing.T) {
 					}
 				case 2: // a read has to wait
 					b := some(st.Size)
-					late := aside(func() error { _, err := y.peer.Writev(soon(t), b); return err })
+					late := expect.Aside(func() error { _, err := y.peer.Writev(soon(t), b); return err })
 					read(there + st.Size)
 					there = 0
-					if err := returns(t, late); err != nil {
+					if err := expect.Returns(t, late); err != nil {
 						rt.Fatal(err)
 					}
 				case 3: // a ping-pong
@@ -564,13 +564,13 @@ func TestWaitLeavesItsContext(t *testing.T) {
 	held := func(ctx *counted) int32 { return ctx.begun.Load() - ctx.stopped.Load() }
 	waits := func(ctx context.Context) {
 		t.Helper()
-		read := aside(func() error { _, err := s.Readv(ctx, make([]byte, 1)); return err })
+		read := expect.Aside(func() error { _, err := s.Readv(ctx, make([]byte, 1)); return err })
 		if ctx, ok := ctx.(*counted); ok {
 			require.Eventually(t, func() bool { return held(ctx) == 1 }, tooLong, 100*time.Microsecond)
 		}
 		expect.WaitsIn(t, "", "(*Reader).Do")
 		require.NoError(t, expect.Err(c.Writev(soon(t), []byte("x"))))
-		require.NoError(t, returns(t, read))
+		require.NoError(t, expect.Returns(t, read))
 	}
 	once, _ := newCounted(t)
 	often, _ := newCounted(t)
