@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -292,8 +293,7 @@ func endMutants() []mutant {
 		})},
 		{"a hook of the accepting end leaves a descriptor", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			cb.AcceptHandshakeComplete = func(fd int) error {
-				_, err := m.opened(unix.Dup(fd))
-				return err
+				return expect.Err(m.opened(unix.Dup(fd)))
 			}
 		})},
 		{"CloseWrite leaves a descriptor", "Leaks", ofTCP(func(m *mess, cb *tcp) {

@@ -90,8 +90,7 @@ func goods() []good {
 
 func must[C any](t testing.TB, cb transport.Callbacks[C]) transport.Transport {
 	t.Helper()
-	tr := expect.NoError(transport.New(cb, nil)).In(t)
-	return tr
+	return expect.NoError(transport.New(cb, nil)).In(t)
 }
 
 // overNet is a transport made of package net.
