@@ -12,8 +12,8 @@ import (
 	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
-// A write that fails half-way, also under NoWait, makes every later write return that failure, not a
-// time-out.
+// A write that fails half-way, also under NoWait, makes every later write return that failure, and
+// not a time-out.
 func TestStreamPoisonedByFailure(t *testing.T) {
 	k := &sink{room: 3, portion: func() int { return 3 }}
 	s := newStream(k, nil, connected)

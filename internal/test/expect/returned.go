@@ -37,7 +37,8 @@ type Opened[T io.Closer] struct {
 	err   error
 }
 
-// Open is for a call that must open something: Open(call()).In(t) is that, and closes it at the end.
+// Open is for a call that must open something: Open(call()).In(t) is that, and closes it at the end
+// of the test.
 func Open[T io.Closer](value T, err error) Opened[T] { return Opened[T]{value, err} }
 
 // In fails t if the call has failed.
