@@ -57,8 +57,7 @@ func TestAdoptedDatagramHasPort(t *testing.T) {
 			_, from, err := open.RecvFrom(soon(t), make([]byte, 10))
 			require.NoError(t, err)
 			port := expect.NoError(transport.Port(from)).In(t)
-			local := expect.NoError(transport.Port(d.LocalAddr())).In(t)
-			require.Equal(t, port, local)
+			require.Equal(t, port, expect.NoError(transport.Port(d.LocalAddr())).In(t))
 		})
 	}
 }

@@ -36,8 +36,7 @@ func TestDatagramLength(t *testing.T) {
 				require.NoError(t, expect.Returns(t, waits))
 			}
 			for range 2 {
-				n := expect.NoError(open.NextLength(soon(t))).In(t)
-				require.Equal(t, size, n)
+				require.Equal(t, size, expect.NoError(open.NextLength(soon(t))).In(t))
 			}
 			p := make([]byte, size)
 			n, from, err := open.RecvFrom(soon(t), p)

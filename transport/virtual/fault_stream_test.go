@@ -210,8 +210,7 @@ func TestFaultPendingDuringRead(t *testing.T) {
 		for _, want := range []int{3, 6} {
 			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("abc"))))
 			synctest.Wait()
-			pending := expect.NoError(s.PendingBytes()).In(t)
-			require.Equal(t, want, pending)
+			require.Equal(t, want, expect.NoError(s.PendingBytes()).In(t))
 		}
 		require.NoError(t, <-read)
 		require.Zero(t, expect.NoError(s.PendingBytes()).In(t))

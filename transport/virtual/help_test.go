@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,17 +17,11 @@ import (
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // pair connects two streams over tr.
-func pair(t testing.TB, tr transport.Transport, at transport.Addr) (
-	client, server *transport.Stream,
-) {
+func pair(t testing.TB, tr transport.Transport, at transport.Addr) (client, server *transport.Stream) {
 	t.Helper()
 	l := expect.NoError(tr.Listen(at, 0)).In(t)
 	defer l.Close()
-	return acceptOne(t, l, func() (*transport.Stream, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		return tr.Connect(ctx, l.Addr())
-	})
+	return acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 }
 
 // acceptOne connects with connect and accepts at l.
@@ -42,9 +35,7 @@ func acceptOne(
 		client, err = connect()
 		connected <- err
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	server, err := l.Accept(ctx)
+	server, err := l.Accept(soon(t))
 	require.NoError(t, <-connected)
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close(); server.Close() })

@@ -197,8 +197,7 @@ func TestPairsAreStreams(t *testing.T) {
 			long := bytes.Repeat([]byte("0123456789"), 1000)
 			require.NoError(t, expect.Err(here.Write(long)))
 			require.NoError(t, here.Close())
-			got := expect.NoError(io.ReadAll(there)).In(t)
-			require.Equal(t, long, got)
+			require.Equal(t, long, expect.NoError(io.ReadAll(there)).In(t))
 			require.NoError(t, there.Close())
 		})
 	}

@@ -65,8 +65,7 @@ func TestOddAttachments(t *testing.T) {
 				raw := expect.NoError(f.SyscallConn()).In(t)
 				require.NoError(t, raw.Control(func(fd uintptr) {
 					require.Greater(t, fd, uintptr(2))
-					flags := expect.NoError(unix.FcntlInt(fd, unix.F_GETFD, 0)).In(t)
-					require.Equal(t, unix.FD_CLOEXEC, flags)
+					require.Equal(t, unix.FD_CLOEXEC, expect.NoError(unix.FcntlInt(fd, unix.F_GETFD, 0)).In(t))
 				}))
 				require.NoError(t, f.Close())
 			}

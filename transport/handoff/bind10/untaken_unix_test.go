@@ -70,8 +70,7 @@ func TestUntakenAfterPushHasEnded(t *testing.T) {
 	fd, h := v4(t)
 	pushed := 0
 	for ; ; pushed++ {
-		n := expect.NoError(f.Untaken(transport.NoWait(), pushed)).In(t)
-		require.Equal(t, pushed, n)
+		require.Equal(t, pushed, expect.NoError(f.Untaken(transport.NoWait(), pushed)).In(t))
 		if f.Push(fd, h, make([]byte, 10_000)) != nil {
 			break
 		}

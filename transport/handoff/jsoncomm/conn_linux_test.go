@@ -129,8 +129,7 @@ func TestListener(t *testing.T) {
 	require.ErrorIs(t, expect.Err(l.Accept(short)), context.DeadlineExceeded)
 	client := expect.NoError(Connect(ctx, path, nil)).In(t)
 	server := expect.NoError(l.Accept(ctx)).In(t)
-	cred := expect.NoError(handoff.PeerCred(server)).In(t)
-	require.Equal(t, self, cred)
+	require.Equal(t, self, expect.NoError(handoff.PeerCred(server)).In(t))
 	require.NoError(t, client.Send(ctx, []int{1, 2, 3}))
 	var got []int
 	fds := expect.NoError(server.Receive(ctx, &got)).In(t)

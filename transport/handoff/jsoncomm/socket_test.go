@@ -279,8 +279,7 @@ func TestPaddedName(t *testing.T) {
 		require.NoError(t, unix.Sendto(fd, []byte("{}"), 0, &unix.SockaddrUnix{Name: own + "-server"}))
 		_, from, err := server.Receive(fdtest.Soon(t), nil)
 		require.NoError(t, err)
-		path := expect.NoError(transport.UnixPath(from)).In(t)
-		require.Equal(t, name, path)
+		require.Equal(t, name, expect.NoError(transport.UnixPath(from)).In(t))
 		require.NoError(t, unix.Close(fd))
 	}
 }
