@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // If all authorities are roots, crypto/tls and trust.chains find the same chains.
@@ -37,11 +39,8 @@ func TestAreRootsAsksTheSame(t *testing.T) {
 		if by == nil {
 			by = &tmpl
 		}
-		der, err := x509.CreateCertificate(rand.Reader, &tmpl, by, key.Public(), byKey)
-		require.NoError(t, err)
-		c, err := x509.ParseCertificate(der)
-		require.NoError(t, err)
-		return c
+		der := expect.NoError(x509.CreateCertificate(rand.Reader, &tmpl, by, key.Public(), byKey)).In(t)
+		return expect.NoError(x509.ParseCertificate(der)).In(t)
 	}
 	ca := func() x509.Certificate {
 		c := x509.Certificate{Subject: pkix.Name{CommonName: []string{"one", "two", "three"}[r.IntN(3)]}}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // The common name counts only if there are no other names of any kind, as in OTP 25.
@@ -26,8 +28,7 @@ func TestCommonNameBesideOthers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &x509.Certificate{Subject: pkix.Name{CommonName: "localhost"}}
 			if tt.others != nil {
-				value, err := asn1.Marshal(tt.others)
-				require.NoError(t, err)
+				value := expect.NoError(asn1.Marshal(tt.others)).In(t)
 				c.Extensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: value}}
 			}
 			require.Equal(t, tt.counts, checkHost(c, "localhost", false) == nil)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A root need not say that it is an authority, as long as it does not say that it is none. Other
@@ -32,15 +34,12 @@ func TestRootsThatSayNothing(t *testing.T) {
 			by, key = &template, a.key
 		}
 		template.BasicConstraintsValid, template.IsCA = tt.says, tt.authority
-		der, err := x509.CreateCertificate(rand.Reader, &template, by, a.key.Public(), key)
-		require.NoError(t, err)
-		a.cert, err = x509.ParseCertificate(der)
-		require.NoError(t, err)
+		der := expect.NoError(x509.CreateCertificate(rand.Reader, &template, by, a.key.Public(), key)).In(t)
+		a.cert = expect.NoError(x509.ParseCertificate(der)).In(t)
 		require.Equal(t, 3, a.cert.Version)
 		trust, _, err := readAuthorities(bundle(t, dir, a.cert.Raw, root.cert.Raw))
 		require.NoError(t, err)
-		peer, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
-		require.NoError(t, err)
+		peer := expect.NoError(x509.ParseCertificate(a.sign(t, want{}).Certificate[0])).In(t)
 		_, err = trust.chains([]*x509.Certificate{peer}, x509.ExtKeyUsageClientAuth)
 		require.Equal(t, tt.trusted, err == nil, "%s: %v", name, err)
 	}
@@ -156,9 +155,7 @@ func TestCompleteOfLoopEnds(t *testing.T) {
 func TestSelfSigned(t *testing.T) {
 	a, namesake := newAuthority(t, "an authority"), newAuthority(t, "an authority")
 	leaf := func(from *authority, name string) *x509.Certificate {
-		c, err := x509.ParseCertificate(from.sign(t, want{name: name, key: from.key}).Certificate[0])
-		require.NoError(t, err)
-		return c
+		return expect.NoError(x509.ParseCertificate(from.sign(t, want{name: name, key: from.key}).Certificate[0])).In(t)
 	}
 	require.True(t, isSignedBy(a.cert, a.cert))
 	require.True(t, isSignedBy(leaf(a, "an authority"), leaf(a, "an authority")))
@@ -216,15 +213,13 @@ func TestCertificateIsForAnyHost(t *testing.T) {
 	o := certOptions(a.files(t, dir, a.sign(t, want{hosts: []string{"elsewhere"}})))
 	w := optBench(t, optFile(t, dir, o, o+`,{server_name_indication,disable}`), Options{})
 	c, _ := w.talking()
-	cfg, err := c.p.source.config(client, "a.example.org")
-	require.NoError(t, err)
+	cfg := expect.NoError(c.p.source.config(client, "a.example.org")).In(t)
 	require.Empty(t, cfg.ServerName)
 
 	strange := newWorkbench(t, other.mutual(t), Options{})
 	c = w.connect(strange.at)
 	strange.accept()
 	<-c.over
-	var e *PeerError
-	require.ErrorAs(t, c.failure, &e)
+	e := expect.As[*PeerError](t, c.failure)
 	require.Equal(t, FailureUnknownAuthority, e.Failure)
 }

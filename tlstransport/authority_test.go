@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // An authority signs certificates for tests.
@@ -28,17 +30,14 @@ type authority struct {
 
 func newAuthority(t testing.TB, name string) *authority {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
+	key := expect.NoError(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)).In(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature, NotBefore: time.Now().Add(-time.Hour),
 		NotAfter: time.Now().Add(time.Hour),
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
+	der := expect.NoError(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)).In(t)
+	cert := expect.NoError(x509.ParseCertificate(der)).In(t)
 	a := &authority{cert, key, x509.NewCertPool()}
 	a.pool.AddCert(cert)
 	return a
@@ -50,10 +49,8 @@ func (a *authority) below(t testing.TB, name string) *authority {
 	b := newAuthority(t, name)
 	template := *b.cert
 	template.SerialNumber = big.NewInt(2)
-	der, err := x509.CreateCertificate(rand.Reader, &template, a.cert, b.key.Public(), a.key)
-	require.NoError(t, err)
-	b.cert, err = x509.ParseCertificate(der)
-	require.NoError(t, err)
+	der := expect.NoError(x509.CreateCertificate(rand.Reader, &template, a.cert, b.key.Public(), a.key)).In(t)
+	b.cert = expect.NoError(x509.ParseCertificate(der)).In(t)
 	return b
 }
 
@@ -64,10 +61,8 @@ func bundle(t testing.TB, dir string, certs ...[]byte) string {
 	for _, der := range certs {
 		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	f, err := os.CreateTemp(dir, "*.pem")
-	require.NoError(t, err)
-	_, err = f.Write(b)
-	require.NoError(t, err)
+	f := expect.NoError(os.CreateTemp(dir, "*.pem")).In(t)
+	require.NoError(t, expect.Err(f.Write(b)))
 	require.NoError(t, f.Close())
 	return f.Name()
 }
@@ -86,15 +81,13 @@ type want struct {
 func (a *authority) sign(t testing.TB, w want) tls.Certificate {
 	t.Helper()
 	if w.key == nil {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		require.NoError(t, err)
+		key := expect.NoError(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)).In(t)
 		w.key = key
 	}
 	if w.name == "" {
 		w.name = "test"
 	}
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<60))
-	require.NoError(t, err)
+	serial := expect.NoError(rand.Int(rand.Reader, big.NewInt(1<<60))).In(t)
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: w.name}, EmailAddresses: w.emails,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
@@ -112,8 +105,7 @@ func (a *authority) sign(t testing.TB, w want) tls.Certificate {
 		}
 		template.DNSNames = append(template.DNSNames, h)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, w.key.Public(), a.key)
-	require.NoError(t, err)
+	der := expect.NoError(x509.CreateCertificate(rand.Reader, template, a.cert, w.key.Public(), a.key)).In(t)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: w.key}
 }
 
@@ -133,8 +125,7 @@ func (a *authority) files(t testing.TB, dir string, c tls.Certificate) (ca, cert
 		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
 		return path
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	require.NoError(t, err)
+	der := expect.NoError(x509.MarshalPKCS8PrivateKey(c.PrivateKey)).In(t)
 	return write("ca.pem", "CERTIFICATE", a.cert.Raw), write("node.pem", "CERTIFICATE", c.Certificate[0]), write("node.key",
 		"PRIVATE KEY", der)
 }

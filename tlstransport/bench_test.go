@@ -8,19 +8,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-)
 
-var benchKinds = []kind{
-	{"1.3", tls.VersionTLS13, 0},
-	{"1.2", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
-}
+	"github.com/cnode-go/cnode/internal/test/expect"
+)
 
 var benchSizes = []int{200, 16 << 10, 256 << 10}
 
 // From one end of a connection over the loopback interface to the other.
 func BenchmarkLoopback(b *testing.B) {
 	a := newAuthority(b, "an authority")
-	for _, k := range benchKinds {
+	for _, k := range kinds {
 		cfg := restrict(a.mutual(b), k.version, k.suite)
 		for _, size := range benchSizes {
 			for _, who := range []string{"ours", "cryptotls"} {
@@ -33,13 +30,9 @@ func BenchmarkLoopback(b *testing.B) {
 						defer w.cb.Close(c)
 						from, to = ours{c}, ours{s}
 					} else {
-						l, err := net.Listen("tcp", "127.0.0.1:0")
-						require.NoError(b, err)
-						defer l.Close()
-						raw, err := net.Dial("tcp", l.Addr().String())
-						require.NoError(b, err)
-						other, err := l.Accept()
-						require.NoError(b, err)
+						l := expect.Open(net.Listen("tcp", "127.0.0.1:0")).In(b)
+						raw := expect.NoError(net.Dial("tcp", l.Addr().String())).In(b)
+						other := expect.NoError(l.Accept()).In(b)
 						ccfg := cfg.Clone()
 						ccfg.ServerName = "localhost"
 						c, s := tls.Client(raw, ccfg), tls.Server(other, cfg)

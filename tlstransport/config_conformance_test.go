@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
@@ -57,9 +58,7 @@ func restrict(cfg *tls.Config, version, suite uint16) *tls.Config {
 
 func loopback(t testing.TB) transport.Addr {
 	t.Helper()
-	addr, err := transport.ParseAddr("127.0.0.1:0")
-	require.NoError(t, err)
-	return addr
+	return expect.NoError(transport.ParseAddr("127.0.0.1:0")).In(t)
 }
 
 func TestConformance(t *testing.T) {
@@ -70,8 +69,7 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			cfg := restrict(a.mutual(t), k.version, k.suite)
 			o := Options{keyUpdateRecords: 5, keyUpdateBytes: 100_000, HandshakeTimeout: tooLong}
-			tr, err := New(Config{Server: cfg, Client: cfg, Options: o})
-			require.NoError(t, err)
+			tr := expect.NoError(New(Config{Server: cfg, Client: cfg, Options: o})).In(t)
 			require.Equal(t, transport.TCP().Movable(), tr.Movable())
 			transporttest.Run(t, func() (transport.Transport, transport.Addr, error) { return tr, loopback(t), nil })
 		})

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // An error of the user's own functions is not blamed on the peer, even if it is a time-out or an
@@ -23,8 +25,7 @@ func TestConfigErrors(t *testing.T) {
 		w := newWorkbench(t, cfg, Options{})
 		c, _ := w.pair()
 		_, err := w.cb.Read(c, make([]byte, 1), tooLong)
-		var e *PeerError
-		require.ErrorAs(t, err, &e)
+		e := expect.As[*PeerError](t, err)
 		require.ErrorIs(t, err, own)
 		require.Equal(t, FailureSession, e.Failure)
 	}
@@ -50,14 +51,11 @@ func TestConfigPanics(t *testing.T) {
 			w := newWorkbench(t, cfg, Options{})
 			c, s := w.pair()
 			for range 2 {
-				_, err := c.read(make([]byte, 1), tooLong)
-				require.ErrorContains(t, err, says)
-				_, err = c.write([]byte("x"), tooLong)
-				require.ErrorContains(t, err, says)
+				require.ErrorContains(t, expect.Err(c.read(make([]byte, 1), tooLong)), says)
+				require.ErrorContains(t, expect.Err(c.write([]byte("x"), tooLong)), says)
 			}
 			require.NoError(t, w.cb.Close(c))
-			_, err := s.read(make([]byte, 1), tooLong)
-			require.Error(t, err)
+			require.Error(t, expect.Err(s.read(make([]byte, 1), tooLong)))
 			require.NoError(t, w.cb.Close(s))
 			bad = false
 			w.talking()

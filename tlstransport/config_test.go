@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A configuration that can never work is an error at once.
@@ -20,8 +22,7 @@ func TestNewRefuses(t *testing.T) {
 		"Config.Client.MaxVersion is TLS 1.1": {Server: good, Client: old},
 		"Options.HandshakeTimeout is -1s":     {Server: good, Options: Options{HandshakeTimeout: -time.Second}},
 	} {
-		_, err := New(cfg)
-		require.ErrorContains(t, err, says)
+		require.ErrorContains(t, expect.Err(New(cfg)), says)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A record collects what several goroutines write.
@@ -64,20 +66,18 @@ func TestNoSecretIsSaid(t *testing.T) {
 			exchange(t, ours{c}, ours{s}, 10)
 			note(c, s)
 		}
-		exported, err := w.cb.Export(c)
-		require.NoError(t, err)
+		exported := expect.NoError(w.cb.Export(c)).In(t)
 		// none is the state of a listener
 		for _, state := range [][]byte{exported[:len(exported)-1], append(exported, 0), exported} {
-			fd, err := w.cb.GetFD(w.l)
-			require.NoError(t, err)
-			_, err = w.cb.Import(nil, fd, state)
+			fd := expect.NoError(w.cb.GetFD(w.l)).In(t)
+			_, err := w.cb.Import(nil, fd, state)
 			require.Error(t, err)
 			_, _ = io.WriteString(&said, err.Error())
 		}
 		// an error, or refused
 		require.NoError(t, s.own.put(typeHandshake, []byte{messageHelloRequest, 0, 0, 0}))
 		s.out.end()
-		_, err = w.cb.Read(c, make([]byte, 1), 0)
+		_, err := w.cb.Read(c, make([]byte, 1), 0)
 		_, _ = fmt.Fprint(&said, err)
 		require.NoError(t, w.cb.Close(s))
 		_, err = ours{c}.Read(make([]byte, 1))
@@ -99,8 +99,7 @@ func TestNoSecretIsSaid(t *testing.T) {
 	require.Error(t, err)
 
 	for line := range strings.Lines(keys.String()) {
-		secret, err := hex.DecodeString(strings.Fields(line)[2])
-		require.NoError(t, err)
+		secret := expect.NoError(hex.DecodeString(strings.Fields(line)[2])).In(t)
 		secrets = append(secrets, secret)
 	}
 	text := said.String()

@@ -21,15 +21,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
 // move moves a socket, in the order of a hand-off.
 func move(t testing.TB, cb transport.Callbacks[*Socket], old *Socket) *Socket {
 	t.Helper()
-	s, err := handOver(cb, old)
-	require.NoError(t, err)
-	return s
+	return expect.NoError(handOver(cb, old)).In(t)
 }
 
 func handOver(cb transport.Callbacks[*Socket], old *Socket) (*Socket, error) {
@@ -183,28 +182,21 @@ func newDialogue(t testing.TB, version uint16, r role, o Options) *dialogue {
 
 func newDialogueOf(t testing.TB, version, id uint16, r role, o Options) *dialogue {
 	t.Helper()
-	cb, err := Callbacks(Config{Client: &tls.Config{}, Options: o})
-	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	cb := expect.NoError(Callbacks(Config{Client: &tls.Config{}, Options: o})).In(t)
+	l := expect.NoError(net.Listen("tcp", "127.0.0.1:0")).In(t)
 	defer l.Close()
-	here, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
+	here := expect.NoError(net.Dial("tcp", l.Addr().String())).In(t)
 	defer here.Close()
-	there, err := l.Accept()
-	require.NoError(t, err)
-	f, err := here.(*net.TCPConn).File()
-	require.NoError(t, err)
+	there := expect.NoError(l.Accept()).In(t)
+	f := expect.NoError(here.(*net.TCPConn).File()).In(t)
 	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)).In(t)
 	d := &dialogue{t: t, cb: cb, conn: there.(*net.TCPConn)}
 	var ours halfState
 	d.out, d.in = twoHalves(t, version, id, 5)
 	ours = d.in.state()
 	st := state{version: version, suite: id, role: r, in: ours, out: ours, node: "a@b"}
-	d.s, err = cb.Import(nil, fd, st.append(nil))
-	require.NoError(t, err)
+	d.s = expect.NoError(cb.Import(nil, fd, st.append(nil))).In(t)
 	t.Cleanup(d.close)
 	return d
 }
@@ -220,14 +212,12 @@ func (d *dialogue) close() {
 
 // seal seals what a test wants to send.
 func (d *dialogue) seal(b []byte, typ byte, p []byte) []byte {
-	b, err := d.out.seal(b, typ, p)
-	require.NoError(d.t, err)
+	b = expect.NoError(d.out.seal(b, typ, p)).In(d.t)
 	return b
 }
 
 func (d *dialogue) send(b []byte) {
-	_, err := d.conn.Write(b)
-	require.NoError(d.t, err)
+	require.NoError(d.t, expect.Err(d.conn.Write(b)))
 }
 
 // hear opens the next record that our socket sends.
@@ -235,10 +225,9 @@ func (d *dialogue) hear() (typ byte, p []byte) {
 	d.t.Helper()
 	require.NoError(d.t, d.conn.SetReadDeadline(time.Now().Add(tooLong)))
 	head := make([]byte, recordHeader)
-	_, err := io.ReadFull(d.conn, head)
-	require.NoError(d.t, err)
+	require.NoError(d.t, expect.Err(io.ReadFull(d.conn, head)))
 	record := append(head, make([]byte, binary.BigEndian.Uint16(head[3:]))...)
-	_, err = io.ReadFull(d.conn, record[recordHeader:])
+	_, err := io.ReadFull(d.conn, record[recordHeader:])
 	require.NoError(d.t, err)
 	typ, p, err = d.in.open(nil, record)
 	require.NoError(d.t, err)
@@ -256,11 +245,9 @@ func TestMovesWithEverySuite(t *testing.T) {
 				d.s = move(t, d.cb, d.s)
 				word := bytes.Repeat([]byte{byte(i)}, 50)
 				d.send(d.seal(nil, typeData, word))
-				n, err := d.cb.Read(d.s, buf, tooLong)
-				require.NoError(t, err)
+				n := expect.NoError(d.cb.Read(d.s, buf, tooLong)).In(t)
 				require.Equal(t, word, buf[:n])
-				_, err = d.cb.Write(d.s, word, tooLong)
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(d.cb.Write(d.s, word, tooLong)))
 				typ, p := d.hear()
 				require.Equal(t, typeData, typ)
 				require.Equal(t, word, p)
@@ -275,8 +262,7 @@ func TestKeyAgesAcrossMoves(t *testing.T) {
 	for _, o := range []Options{{keyUpdateRecords: 3}, {keyUpdateBytes: 3 * 50}} {
 		d := newDialogue(t, tls.VersionTLS13, client, o)
 		for i := range 10 {
-			_, err := d.cb.Write(d.s, make([]byte, 50), tooLong)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(d.cb.Write(d.s, make([]byte, 50), tooLong)))
 			if i > 0 && i%3 == 0 {
 				typ, _ := d.hear()
 				require.Equal(t, typeHandshake, typ, "record %d", i)
@@ -297,10 +283,8 @@ func TestCertificateMovesUntilItIsChecked(t *testing.T) {
 		if complete {
 			require.NoError(t, c.complete())
 		}
-		exported, err := w.cb.Export(c)
-		require.NoError(t, err)
-		st, err := parseState(exported)
-		require.NoError(t, err)
+		exported := expect.NoError(w.cb.Export(c)).In(t)
+		st := expect.NoError(parseState(exported)).In(t)
 		require.Equal(t, complete, len(st.cert) == 0)
 		require.Equal(t, complete, st.flags&flagComplete != 0)
 	}
@@ -317,12 +301,10 @@ func TestExportStopsTheBackground(t *testing.T) {
 	}
 	counted := filled(t, w, c)
 	require.True(t, background())
-	_, err := w.cb.Export(c)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(w.cb.Export(c)))
 	require.False(t, background())
 	require.NoError(t, w.cb.Close(c)) // it has not moved, and goes on
-	n, err := rest(s)
-	require.NoError(t, err)
+	n := expect.NoError(rest(s)).In(t)
 	require.Equal(t, counted, n)
 }
 
@@ -398,8 +380,7 @@ func TestMovesHalfWritten(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			d := newDialogue(t, version, server, Options{keyUpdateRecords: 7})
-			fd, err := d.cb.GetFD(d.s)
-			require.NoError(t, err)
+			fd := expect.NoError(d.cb.GetFD(d.s)).In(t)
 			require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 10_000))
 			require.NoError(t, d.conn.SetReadBuffer(10_000))
 			const total = 200_000
@@ -426,11 +407,10 @@ func TestMovesHalfWritten(t *testing.T) {
 				}
 				d.s = move(t, d.cb, d.s)
 				if rand.IntN(3) == 0 { // or an Export without a move
-					_, err := d.cb.Export(d.s)
-					require.NoError(t, err)
+					require.NoError(t, expect.Err(d.cb.Export(d.s)))
 				}
 			}
-			_, err = d.cb.Read(d.s, block, 0) // using the session sends the remaining records
+			_, err := d.cb.Read(d.s, block, 0) // using the session sends the remaining records
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			require.NoError(t, <-received)
 			require.Greater(t, halves, 3)
@@ -453,8 +433,7 @@ func TestTinyPartsMove(t *testing.T) {
 func tinyPartsMove(t *testing.T, version uint16) {
 	d := newDialogue(t, version, server, Options{})
 	require.NoError(t, d.conn.SetReadBuffer(4096))
-	fd, err := d.cb.GetFD(d.s)
-	require.NoError(t, err)
+	fd := expect.NoError(d.cb.GetFD(d.s)).In(t)
 	require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096))
 	v := make([][]byte, mostAtOnce+maxPlaintext)
 	for i := range v {
@@ -523,39 +502,31 @@ func TestWrongSequenceNumber(t *testing.T) {
 				w := newWorkbench(t, cfg, Options{})
 				c, s := w.pair()
 				exchange(t, ours{c}, ours{s}, 1000)
-				exported, err := w.cb.Export(c)
-				require.NoError(t, err)
-				st, err := parseState(exported)
-				require.NoError(t, err)
+				exported := expect.NoError(w.cb.Export(c)).In(t)
+				st := expect.NoError(parseState(exported)).In(t)
 				if direction == "in" {
 					st.in.seq += by
 				} else {
 					st.out.seq += by
 				}
-				fd, err := w.cb.GetFD(c)
-				require.NoError(t, err)
-				dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-				require.NoError(t, err)
-				moved, err := w.cb.Import(nil, dup, st.append(nil))
-				require.NoError(t, err)
+				fd := expect.NoError(w.cb.GetFD(c)).In(t)
+				dup := expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)).In(t)
+				moved := expect.NoError(w.cb.Import(nil, dup, st.append(nil))).In(t)
 				require.NoError(t, w.cb.Release(c))
 
 				from, to := s, moved
 				if direction == "out" {
 					from, to = moved, s
 				}
-				_, err = w.cb.Write(from, []byte("hello"), tooLong)
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(w.cb.Write(from, []byte("hello"), tooLong)))
 				n, err := w.cb.Read(to, make([]byte, 10), tooLong)
 				require.Zero(t, n)
 				require.ErrorIs(t, err, alertBadRecordMAC)
 				_, err = w.cb.Read(from, make([]byte, 10), tooLong)
-				var e *PeerError
-				require.ErrorAs(t, err, &e)
+				e := expect.As[*PeerError](t, err)
 				require.True(t, e.ByPeer)
 				require.ErrorIs(t, err, alertBadRecordMAC)
-				_, err = w.cb.Export(to)
-				require.ErrorIs(t, err, ErrNotMovable)
+				require.ErrorIs(t, expect.Err(w.cb.Export(to)), ErrNotMovable)
 			}
 		}
 	}
@@ -566,14 +537,11 @@ func TestImportRefuses(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	w := newWorkbench(t, cfg, Options{})
 	c, s := w.talking()
-	good, err := w.cb.Export(c)
-	require.NoError(t, err)
-	fd, err := w.cb.GetFD(c)
-	require.NoError(t, err)
+	good := expect.NoError(w.cb.Export(c)).In(t)
+	fd := expect.NoError(w.cb.GetFD(c)).In(t)
 	later := bytes.Clone(good)
 	later[len(stateMagic)]++
-	listener, err := w.cb.GetFD(w.l)
-	require.NoError(t, err)
+	listener := expect.NoError(w.cb.GetFD(w.l)).In(t)
 	strange := bytes.Clone(good)
 	strange[0]++
 	for name, tt := range map[string]struct {
@@ -588,13 +556,10 @@ func TestImportRefuses(t *testing.T) {
 		"a listener with a session's state": {listener, good, unix.EINVAL}, "a session without": {fd, nil, unix.EINVAL},
 		"no socket": {0, good, unix.ENOTSOCK}, "no descriptor": {9999, good, unix.EBADF},
 	} {
-		_, err := w.cb.Import(nil, tt.fd, tt.state)
-		require.ErrorIs(t, err, tt.err, name)
+		require.ErrorIs(t, expect.Err(w.cb.Import(nil, tt.fd, tt.state)), tt.err, name)
 	}
-	only, err := Callbacks(Config{Client: cfg})
-	require.NoError(t, err)
-	_, err = only.Import(nil, listener, nil)
-	require.ErrorIs(t, err, errNoServer)
+	only := expect.NoError(Callbacks(Config{Client: cfg})).In(t)
+	require.ErrorIs(t, expect.Err(only.Import(nil, listener, nil)), errNoServer)
 	exchange(t, ours{c}, ours{s}, 1000) // goes on
 }
 
@@ -603,13 +568,10 @@ func TestImportRefusesStates(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		w := newWorkbench(t, restrict(newAuthority(t, "an authority").mutual(t), version, 0), Options{})
 		c, s := w.talking()
-		good, err := w.cb.Export(c)
-		require.NoError(t, err)
-		fd, err := w.cb.GetFD(c)
-		require.NoError(t, err)
+		good := expect.NoError(w.cb.Export(c)).In(t)
+		fd := expect.NoError(w.cb.GetFD(c)).In(t)
 		for n := range good {
-			_, err := parseState(good[:n])
-			require.ErrorIs(t, err, ErrState, "the first %d bytes", n)
+			require.ErrorIs(t, expect.Err(parseState(good[:n])), ErrState, "the first %d bytes", n)
 		}
 		for name, change := range map[string]func(st *state){
 			"a role that is none":      func(st *state) { st.role = 7 },
@@ -635,19 +597,16 @@ func TestImportRefusesStates(t *testing.T) {
 			"a message too long":          func(st *state) { st.message = make([]byte, maxStateMessage+1) },
 			"too much unsent":             func(st *state) { st.unsent = make([]byte, maxStateOut+1) },
 		} {
-			st, err := parseState(good)
-			require.NoError(t, err)
+			st := expect.NoError(parseState(good)).In(t)
 			change(&st)
-			_, err = w.cb.Import(nil, fd, st.append(nil))
-			require.ErrorIs(t, err, ErrState, name)
+			require.ErrorIs(t, expect.Err(w.cb.Import(nil, fd, st.append(nil))), ErrState, name)
 		}
 		st, err := parseState(good) // each field as long as it may be
 		require.NoError(t, err)
 		st.flags, st.node, st.cert = flagsKnown, strings.Repeat("n", maxStateName), make([]byte, maxStateCert)
 		st.raw, st.plain = make([]byte, maxStateRaw), make([]byte, maxPlaintext)
 		st.message, st.unsent = make([]byte, maxStateMessage), make([]byte, maxStateOut)
-		again, err := parseState(st.append(nil))
-		require.NoError(t, err)
+		again := expect.NoError(parseState(st.append(nil))).In(t)
 		require.True(t, reflect.DeepEqual(st, again))
 		exchange(t, ours{c}, ours{s}, 1000) // goes on
 	}
@@ -664,8 +623,7 @@ func TestSessionOfCryptoTLSIsNotMovable(t *testing.T) {
 	require.ErrorContains(t, err, "TLS 1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA")
 	exchange(t, ours{c}, ours{s}, 100_000)
 
-	silent, err := net.Dial("tcp", w.at.String())
-	require.NoError(t, err)
+	silent := expect.NoError(net.Dial("tcp", w.at.String())).In(t)
 	s = w.accept()
 	_, err = w.cb.Export(s)
 	require.ErrorIs(t, err, ErrNotMovable)
@@ -695,8 +653,7 @@ func TestMovesWithALargeCertificate(t *testing.T) {
 	c = w.connect(transport.WithPeerName(w.at, strings.Repeat("n", maxStateName)+"@localhost"))
 	s = w.accept()
 	exchange(t, ours{c}, ours{s}, 1000)
-	_, err := w.cb.Export(c)
-	require.ErrorIs(t, err, ErrNotMovable)
+	require.ErrorIs(t, expect.Err(w.cb.Export(c)), ErrNotMovable)
 	exchange(t, ours{c}, ours{s}, 1000)
 }
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/stretchr/testify/require"
 )
@@ -52,8 +53,7 @@ func TestFilesOfTheSameTime(t *testing.T) {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o700))
 		_, cert, key := a.files(t, filepath.Join(dir, name), c)
 		for _, f := range []string{cert, key} { // text after the PEM blocks is ignored
-			text, err := os.ReadFile(f)
-			require.NoError(t, err)
+			text := expect.NoError(os.ReadFile(f)).In(t)
 			require.NoError(t, os.WriteFile(f, append(text, bytes.Repeat([]byte("\n"), 2000-len(text))...), 0o600))
 			require.NoError(t, os.Chtimes(f, long, long))
 		}
@@ -65,8 +65,7 @@ func TestFilesOfTheSameTime(t *testing.T) {
 	_, cert, key := a.files(t, t.TempDir(), a.sign(t, want{})) // for their names
 	cert, key = filepath.Join(current, filepath.Base(cert)), filepath.Join(current, filepath.Base(key))
 	path := optFile(t, dir, `{certfile,"`+cert+`"},{keyfile,"`+key+`"}`, "")
-	file, err := readOptFile(path)
-	require.NoError(t, err)
+	file := expect.NoError(readOptFile(path)).In(t)
 	f := &fileRole{file: path, opts: file[server], role: server}
 	require.NoError(t, f.load(slog.New(slog.DiscardHandler)))
 	require.Equal(t, first, f.base.Certificates[0].Certificate[0])
@@ -83,8 +82,7 @@ func TestReloadFailsOnce(t *testing.T) {
 	first := a.sign(t, want{name: "first"})
 	ca, cert, key := a.files(t, dir, first)
 	path := optFile(t, dir, certOptions(ca, cert, key), certOptions(ca, cert, key))
-	file, err := readOptFile(path)
-	require.NoError(t, err)
+	file := expect.NoError(readOptFile(path)).In(t)
 	f := &fileRole{file: path, opts: file[server], role: server}
 	require.NoError(t, f.load(slog.New(slog.DiscardHandler)))
 
@@ -168,8 +166,7 @@ func TestKeyFiles(t *testing.T) {
 	}
 	// Forms that cannot be read are named in docs/reference/tls-options.md, and their algorithm in the
 	// error.
-	doc, err := os.ReadFile("../docs/reference/tls-options.md")
-	require.NoError(t, err)
+	doc := expect.NoError(os.ReadFile("../docs/reference/tls-options.md")).In(t)
 	for args, scheme := range map[string]string{"-v1 PBE-SHA1-3DES": "1.2.840.113549.1.12.1.3", "-scrypt": "1.3.6.1.4.1.11591.4.11"} {
 		require.Contains(t, string(doc), strings.Fields(args)[0])
 		_, cert, plain := a.files(t, dir, a.sign(t, want{}))
@@ -194,10 +191,8 @@ func TestKeyFiles(t *testing.T) {
 func TestKeysOfAnotherKind(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	_, cert, key := a.files(t, dir, a.sign(t, want{}))
-	exchanges, err := ecdh.X25519().GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	der, err := x509.MarshalPKCS8PrivateKey(exchanges)
-	require.NoError(t, err)
+	exchanges := expect.NoError(ecdh.X25519().GenerateKey(rand.Reader)).In(t)
+	der := expect.NoError(x509.MarshalPKCS8PrivateKey(exchanges)).In(t)
 	for _, tt := range []struct {
 		kind string
 		der  []byte
@@ -241,15 +236,12 @@ func TestOptionOfABadFile(t *testing.T) {
 		{ca, key, key, "certfile"},
 	} {
 		path := optFile(t, dir, certOptions(tt.ca, tt.cert, tt.key), "")
-		_, err := FromOptFile(path, nil)
-		var e *OptionError
-		require.ErrorAs(t, err, &e)
+		e := expect.As[*OptionError](t, expect.Err(FromOptFile(path, nil)))
 		require.Equal(t, [3]string{path, "server", tt.option}, [3]string{e.File, e.Role, e.Option})
 	}
 	// The authorities complete our own chain even if peers are not verified.
 	_, err := FromOptFile(optFile(t, dir, strings.Replace(certOptions(empty, cert, key), "verify_peer", "verify_none", 1), ""), nil)
-	var e *OptionError
-	require.ErrorAs(t, err, &e)
+	e := expect.As[*OptionError](t, err)
 	require.Equal(t, "cacertfile", e.Option)
 }
 
@@ -264,8 +256,7 @@ func TestTooManyAuthorities(t *testing.T) {
 	}
 	few, many := certOptions(bundle(t, dir, all...), cert, key), certOptions(bundle(t, dir, append(all, all[1])...), cert, key)
 	_, err := FromOptFile(optFile(t, dir, many, few), nil)
-	var e *OptionError
-	require.ErrorAs(t, err, &e)
+	e := expect.As[*OptionError](t, err)
 	require.Equal(t, "cacertfile", e.Option)
 	require.ErrorContains(t, err, "names of 68")
 
@@ -289,9 +280,7 @@ func TestFailIfNoPeerCert(t *testing.T) {
 	} {
 		w := optBench(t, optFile(t, dir, tt.server, o), Options{})
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-			raw, err := net.Dial("tcp", w.at.String())
-			require.NoError(t, err)
-			defer raw.Close()
+			raw := expect.Open(net.Dial("tcp", w.at.String())).In(t)
 			said := make(chan error, 1)
 			go func() {
 				_, err := tls.Client(raw, restrict(&tls.Config{InsecureSkipVerify: true}, version, 0)).Write([]byte("x"))

@@ -6,15 +6,15 @@ import (
 	"crypto/tls"
 	"testing"
 
-	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A client that encrypts its hello connects, whether or not its configuration asks for TLS 1.3,
 // which this requires.
 func TestEncryptedClientHello(t *testing.T) {
-	key, err := ecdh.X25519().GenerateKey(rand.Reader)
-	require.NoError(t, err)
+	key := expect.NoError(ecdh.X25519().GenerateKey(rand.Reader)).In(t)
 	config := encryptedHelloConfig(t, key.PublicKey().Bytes())
 	var list cryptobyte.Builder
 	list.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(config) })
@@ -46,7 +46,5 @@ func encryptedHelloConfig(t testing.TB, public []byte) []byte {
 		b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte("public.example")) })
 		b.AddUint16(0) // no extensions
 	})
-	config, err := b.Bytes()
-	require.NoError(t, err)
-	return config
+	return expect.NoError(b.Bytes()).In(t)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -17,12 +18,9 @@ func TestFailedHandshakeUnderFlood(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	flooded := transport.TCPCallbacks()
 	flooded.Read = func(_ int, b []byte, _ time.Duration) (int, error) { return len(b), nil }
-	below, err := transport.New(flooded, nil)
-	require.NoError(t, err)
+	below := expect.NoError(transport.New(flooded, nil)).In(t)
 	s, _ := newWorkbench(t, cfg, Options{Transport: below}).against(server, cfg)
-	_, err = s.read(make([]byte, 1), tooLong)
-	var e *PeerError
-	require.ErrorAs(t, err, &e)
+	e := expect.As[*PeerError](t, expect.Err(s.read(make([]byte, 1), tooLong)))
 	require.Equal(t, FailureTLS, e.Failure)
 }
 
@@ -31,13 +29,10 @@ func TestTransportOfPackets(t *testing.T) {
 	cfg := newAuthority(t, "an authority").mutual(t)
 	cb := transport.TCPCallbacks()
 	cb.Name, cb.HandshakePacketHeaderSize = "packets", func(int) (int, error) { return 0, nil }
-	below, err := transport.New(cb, nil)
-	require.NoError(t, err)
+	below := expect.NoError(transport.New(cb, nil)).In(t)
 	w := newWorkbench(t, cfg, Options{Transport: below})
 	require.Equal(t, "TLS over packets", w.cb.Name)
-	c, err := w.cb.Socket(nil, w.at)
-	require.NoError(t, err)
+	c := expect.NoError(w.cb.Socket(nil, w.at)).In(t)
 	require.NoError(t, w.cb.Connect(c, w.at, tooLong))
-	_, err = w.cb.Write(c, []byte("x"), tooLong)
-	require.ErrorContains(t, err, "the transport below TLS keeps packets")
+	require.ErrorContains(t, expect.Err(w.cb.Write(c, []byte("x"), tooLong)), "the transport below TLS keeps packets")
 }

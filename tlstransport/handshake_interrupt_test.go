@@ -5,14 +5,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // An Interrupt does not end the handshake, which has its own time: neither one that comes too late
 // for the Connect, nor one beside the handshake.
 func TestInterruptBeforeTheHandshake(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	c, err := w.cb.Socket(nil, w.at)
-	require.NoError(t, err)
+	c := expect.NoError(w.cb.Socket(nil, w.at)).In(t)
 	w.cb.Interrupt(c)
 	require.NoError(t, w.cb.Connect(c, w.at, tooLong))
 	for range 100 {

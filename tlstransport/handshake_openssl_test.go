@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/stretchr/testify/require"
 )
@@ -64,8 +65,7 @@ func TestAgainstOpenSSL(t *testing.T) {
 			cmd := exec.Command(program, "s_client", "-connect", w.at.String(), "-tls1_3", "-ciphersuites", tls.CipherSuiteName(su.id),
 				"-cert", cert, "-key", key, "-CAfile", ca, "-brief")
 			cmd.Stdout, cmd.Stderr = said, said
-			in, err := cmd.StdinPipe()
-			require.NoError(t, err)
+			in := expect.NoError(cmd.StdinPipe()).In(t)
 			require.NoError(t, cmd.Start())
 			defer func() {
 				_ = cmd.Process.Kill() // it may have ended
@@ -75,14 +75,12 @@ func TestAgainstOpenSSL(t *testing.T) {
 			hear := func(text string) {
 				t.Helper()
 				got := make([]byte, len(text))
-				_, err := io.ReadFull(ours{s}, got)
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(io.ReadFull(ours{s}, got)))
 				require.Equal(t, text, string(got))
 			}
 			tell := func(to io.Writer, text string) {
 				t.Helper()
-				_, err := io.WriteString(to, text)
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(io.WriteString(to, text)))
 			}
 			numbers := strings.Repeat("0123456789", 10_000) + "\n" // no letter: those are commands
 			tell(in, "1\n")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -76,11 +77,8 @@ func TestRefusedPeers(t *testing.T) {
 				{"gone with close_notify", says("\x15\x03\x01\x00\x02\x01\x00"), FailureClosed, ""},
 			} {
 				t.Run(tt.name, func(t *testing.T) {
-					raw, err := net.Dial("tcp", w.at.String())
-					require.NoError(t, err)
-					defer raw.Close()
-					theirs := make(chan error, 1)
-					go func() { theirs <- tt.peer(raw) }()
+					raw := expect.Open(net.Dial("tcp", w.at.String())).In(t)
+					theirs := expect.Aside(func() error { return tt.peer(raw) })
 					if tt.check == FailureTime {
 						w.l.p.timeout = 2 * time.Second // for the bad peer only: it is read in accept
 					}
@@ -88,9 +86,8 @@ func TestRefusedPeers(t *testing.T) {
 					w.l.p.timeout = tooLong
 					c2, s2 := w.pair() // made after the bad peer, and not delayed by it
 					exchange(t, ours{c2}, ours{s2}, 1000)
-					_, err = s.read(make([]byte, 1), tooLong)
-					var e *PeerError
-					require.ErrorAs(t, err, &e)
+					_, err := s.read(make([]byte, 1), tooLong)
+					e := expect.As[*PeerError](t, err)
 					require.Equal(t, tt.check, e.Failure, err)
 					require.Equal(t, raw.LocalAddr().String(), e.Addr)
 					require.ErrorContains(t, err, string(tt.check))
@@ -144,8 +141,7 @@ func TestRefusedServers(t *testing.T) {
 				if tt.server != nil {
 					tt.server(scfg)
 				}
-				l, err := tls.Listen("tcp", "127.0.0.1:0", scfg)
-				require.NoError(t, err)
+				l := expect.NoError(tls.Listen("tcp", "127.0.0.1:0", scfg)).In(t)
 				var wg sync.WaitGroup
 				t.Cleanup(wg.Wait)
 				t.Cleanup(func() { l.Close() })
@@ -159,12 +155,10 @@ func TestRefusedServers(t *testing.T) {
 				if tt.client != nil {
 					tt.client(cfg)
 				}
-				at, err := transport.ParseAddr(l.Addr().String())
-				require.NoError(t, err)
+				at := expect.NoError(transport.ParseAddr(l.Addr().String())).In(t)
 				s := dials(t, cfg, Options{}, transport.WithPeerName(at, "x@localhost"))
-				_, err = s.read(make([]byte, 1), tooLong)
-				var e *PeerError
-				require.ErrorAs(t, err, &e)
+				_, err := s.read(make([]byte, 1), tooLong)
+				e := expect.As[*PeerError](t, err)
 				if tt.check == "" { // certificate_required is an alert of TLS 1.3 only
 					tt.check = FailureHandshake
 					if version == tls.VersionTLS13 {
@@ -201,11 +195,8 @@ func TestNothingInCommon(t *testing.T) {
 			change(cfg, other)
 			w := newWorkbench(t, cfg, Options{})
 			s, peer := w.against(server, other)
-			refused := make(chan error, 1)
-			go func() { refused <- peer.Handshake() }()
-			_, err := w.cb.Read(s, make([]byte, 1), tooLong)
-			var e *PeerError
-			require.ErrorAs(t, err, &e)
+			refused := expect.Aside(func() error { return peer.Handshake() })
+			e := expect.As[*PeerError](t, expect.Err(w.cb.Read(s, make([]byte, 1), tooLong)))
 			require.Equal(t, FailureProtocol, e.Failure, "%s: %v", name, e)
 			require.Error(t, <-refused)
 		}
@@ -280,8 +271,7 @@ func TestPeerChecks(t *testing.T) {
 				require.ErrorIs(t, err, ErrNotAllowed)
 				require.ErrorContains(t, err, tt.err)
 				require.ErrorContains(t, err, tt.node)
-				var e *PeerError
-				require.ErrorAs(t, err, &e)
+				e := expect.As[*PeerError](t, err)
 				require.Equal(t, s.remote.String(), e.Addr)
 				require.NotContains(t, err.Error(), "\n")
 			}
@@ -300,8 +290,7 @@ func TestKeyLog(t *testing.T) {
 	inner.KeyLogWriter = &other
 	scfg := cfg.Clone()
 	scfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return inner, nil }
-	cb, err := Callbacks(Config{Server: scfg, Client: cfg})
-	require.NoError(t, err)
+	cb := expect.NoError(Callbacks(Config{Server: scfg, Client: cfg})).In(t)
 	c, s := benchOf(t, cb).talking()
 	require.NotNil(t, c.own, c.stay)
 	require.NotNil(t, s.own, s.stay)

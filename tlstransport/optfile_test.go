@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
 )
@@ -127,15 +128,13 @@ func TestParseOptFile(t *testing.T) {
 		{`[{server,[{certfile,"c"},{verify_fun,{fun other:verify_client/3,[]}}]}]`, "verify_fun"},
 		{"[{client,[\n{certfile,os:getenv(\"CERT\")}]}]", "line 2, column 13: no literal term"},
 	} {
-		_, err := parseOptFile(tt.in)
-		require.ErrorContains(t, err, tt.err, tt.in)
+		require.ErrorContains(t, expect.Err(parseOptFile(tt.in)), tt.err, tt.in)
 	}
 	for in, verifies := range map[string]bool{
 		`[{client,[]}]`: false, `[{client,[{cacertfile,"a"}]}]`: true, `[{client,[{cacertfile,"a"},{verify,verify_none}]}]`: false,
 		`[{server,[{certfile,"c"},{cacertfile,"a"}]}]`: false, `[{server,[{certfile,"c"},{cacertfile,"a"},{verify,verify_peer}]}]`: true,
 	} {
-		file, err := parseOptFile(in)
-		require.NoError(t, err)
+		file := expect.NoError(parseOptFile(in)).In(t)
 		for _, o := range file {
 			require.Equal(t, verifies, o.verify, in)
 		}
@@ -152,8 +151,7 @@ func TestParseOptFile(t *testing.T) {
 		_, err = parseOptFile(in)
 		require.NoError(t, err)
 	}
-	file, err = parseOptFile(`[{server,[{certfile,"c"},{supported_groups,[x25519]}]}]`)
-	require.NoError(t, err)
+	file = expect.NoError(parseOptFile(`[{server,[{certfile,"c"},{supported_groups,[x25519]}]}]`)).In(t)
 	require.Equal(t, &roleOptions{certs: []certFiles{{"c", "c", ""}}, depth: defaultDepth, groups: []tls.CurveID{tls.X25519}}, file[server])
 	file, err = parseOptFile(`[{client,[{ciphers,"TLS_AES_256_GCM_SHA384:ECDHE-RSA-AES128-GCM-SHA256"}]}]`)
 	require.NoError(t, err)
@@ -225,8 +223,7 @@ func TestRemarksAreSaid(t *testing.T) {
 	o := certOptions(a.files(t, dir, a.sign(t, want{})))
 	var said bytes.Buffer
 	path := optFile(t, dir, o+",{fail_if_no_peer_cert,true}", o+",{versions,['tlsv1.2','tlsv1.1']}")
-	_, err := FromOptFile(path, &Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(FromOptFile(path, &Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})))
 	require.Equal(t, 1, strings.Count(said.String(), "\n"), &said)
 	require.Contains(t, said.String(), "level=INFO")
 	require.Contains(t, said.String(), "role=client")
@@ -273,8 +270,7 @@ func certOptions(ca, cert, key string) string {
 
 // docs/reference/tls-options.md names each option that has a meaning.
 func TestOptionsAreDocumented(t *testing.T) {
-	doc, err := os.ReadFile("../docs/reference/tls-options.md")
-	require.NoError(t, err)
+	doc := expect.NoError(os.ReadFile("../docs/reference/tls-options.md")).In(t)
 	for name, set := range meanings() {
 		if err := set(&roleOptions{}, server, nil); err != nil && strings.Contains(err.Error(), "inside the file are not supported") {
 			continue
@@ -298,8 +294,7 @@ func TestConformanceOptFile(t *testing.T) {
 func optBench(t testing.TB, path string, o Options) *workbench {
 	t.Helper()
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, tooLong)
-	cb, err := OptFileCallbacks(path, &o)
-	require.NoError(t, err)
+	cb := expect.NoError(OptFileCallbacks(path, &o)).In(t)
 	return benchOf(t, cb)
 }
 
@@ -338,8 +333,7 @@ func TestOpenDoorsAreSaid(t *testing.T) {
 // An error of the option file itself names the file.
 func TestErrorNamesTheOptionFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssl_dist.conf")
-	_, err := FromOptFile(path, nil)
-	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorIs(t, expect.Err(FromOptFile(path, nil)), os.ErrNotExist)
 	for _, tt := range []struct{ text, role, option, err string }{
 		{"\nx y", "", "", "line 2"},
 		{"[{client,[{depth,x}]}].", "client", "depth", "depth: x is not a number"},
@@ -347,8 +341,7 @@ func TestErrorNamesTheOptionFile(t *testing.T) {
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(tt.text), 0o600))
 		_, err := FromOptFile(path, nil)
-		var e *OptionError
-		require.ErrorAs(t, err, &e)
+		e := expect.As[*OptionError](t, err)
 		require.ErrorContains(t, err, tt.err)
 		require.Equal(t, [3]string{path, tt.role, tt.option}, [3]string{e.File, e.Role, e.Option})
 	}
@@ -362,22 +355,17 @@ func TestOptFileWithoutClient(t *testing.T) {
 	path := filepath.Join(dir, "server.conf")
 	require.NoError(t, os.WriteFile(path, []byte("[{server,["+o+",{fail_if_no_peer_cert,true}]}]."), 0o600))
 	var said bytes.Buffer
-	tr, err := FromOptFile(path, &Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
-	require.NoError(t, err)
+	tr := expect.NoError(FromOptFile(path, &Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})).In(t)
 	require.Contains(t, said.String(), "{client,[…]} is not there")
-	_, err = tr.Connect(t.Context(), loopback(t))
-	require.ErrorContains(t, err, "no {client,[…]} in the option file")
+	require.ErrorContains(t, expect.Err(tr.Connect(t.Context(), loopback(t))), "no {client,[…]} in the option file")
 }
 
 // The keys of sessions that stay with crypto/tls cannot be changed.
 func TestKeyUpdateWithPlain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ssl_dist.conf")
 	require.NoError(t, os.WriteFile(path, []byte("[{client,[{key_update_at,1000}]}]."), 0o600))
-	_, err := FromOptFile(path, nil)
-	require.NoError(t, err)
-	_, err = FromOptFile(path, &Options{Plain: true})
-	var e *OptionError
-	require.ErrorAs(t, err, &e)
+	require.NoError(t, expect.Err(FromOptFile(path, nil)))
+	e := expect.As[*OptionError](t, expect.Err(FromOptFile(path, &Options{Plain: true})))
 	require.Equal(t, [3]string{path, "client", "key_update_at"}, [3]string{e.File, e.Role, e.Option})
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // signature_algs limits what we sign with and the kinds of keys that peers may have; a certificate
@@ -19,8 +21,7 @@ func TestSignatureAlgs(t *testing.T) {
 	_, rsaCert, rsaPrivate := a.files(t, t.TempDir(), a.sign(t, want{key: rsaKey(t)}))
 	rsaOptions := certOptions(ca, rsaCert, rsaPrivate)
 	_, err := FromOptFile(optFile(t, dir, rsaOptions+",{signature_algs,[ecdsa_secp256r1_sha256,eddsa_ed25519]}", ""), nil)
-	var e *OptionError
-	require.ErrorAs(t, err, &e)
+	e := expect.As[*OptionError](t, err)
 	require.Equal(t, "certfile", e.Option)
 	require.ErrorIs(t, err, errCannotSign)
 
@@ -97,8 +98,7 @@ func TestAuthoritiesNotTold(t *testing.T) {
 		} else {
 			_ = c.Handshake() // in TLS 1.3 it is over before the server's check
 			<-s.over
-			var e *PeerError
-			require.ErrorAs(t, s.failure, &e)
+			e := expect.As[*PeerError](t, s.failure)
 			require.Equal(t, tt.check, e.Failure, e)
 		}
 		require.Empty(t, (<-told).AcceptableCAs)

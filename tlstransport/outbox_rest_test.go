@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/virtual"
 )
 
 // narrow makes the buffers of a stream's socket small.
 func narrow(t *testing.T, s *transport.Stream) {
-	raw, err := s.SyscallConn()
-	require.NoError(t, err)
+	raw := expect.NoError(s.SyscallConn()).In(t)
 	require.NoError(t, raw.Control(func(fd uintptr) {
 		require.NoError(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 10_000))
 		require.NoError(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 10_000))
@@ -33,16 +33,12 @@ func TestRestGoesOutWhenNobodyReads(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, how := range []string{"thaw", "move", "move and trace"} {
 			cfg := restrict(a.mutual(t), version, 0)
-			tr, err := New(Config{Server: cfg, Client: cfg})
-			require.NoError(t, err)
+			tr := expect.NoError(New(Config{Server: cfg, Client: cfg})).In(t)
 			ctx, cancel := context.WithTimeout(context.Background(), tooLong)
 			defer cancel()
-			l, err := tr.Listen(loopback(t), 10)
-			require.NoError(t, err)
-			c, err := tr.Connect(ctx, l.Addr())
-			require.NoError(t, err)
-			s, err := l.Accept(ctx)
-			require.NoError(t, err)
+			l := expect.NoError(tr.Listen(loopback(t), 10)).In(t)
+			c := expect.NoError(tr.Connect(ctx, l.Addr())).In(t)
+			s := expect.NoError(l.Accept(ctx)).In(t)
 			greet(ctx, t, c, s)
 			narrow(t, c)
 			narrow(t, s)
@@ -59,16 +55,12 @@ func TestRestGoesOutWhenNobodyReads(t *testing.T) {
 			require.Empty(t, q.Held())
 			require.Empty(t, ahead)
 			if how != "thaw" {
-				fd, err := c.Descriptor()
-				require.NoError(t, err)
-				own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-				require.NoError(t, err)
-				next, err := tr.Import(own, state)
-				require.NoError(t, err)
+				fd := expect.NoError(c.Descriptor()).In(t)
+				own := expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)).In(t)
+				next := expect.NoError(tr.Import(own, state)).In(t)
 				require.NoError(t, c.Release())
 				if how == "move and trace" {
-					next, err = virtual.TraceStream(next, virtual.TraceOptions{})
-					require.NoError(t, err)
+					next = expect.NoError(virtual.TraceStream(next, virtual.TraceOptions{})).In(t)
 				}
 				c = next
 				q = c.Posts(nil)
@@ -84,10 +76,8 @@ func TestRestGoesOutWhenNobodyReads(t *testing.T) {
 				got += n
 			}
 			// A read that Resume has made loses nothing.
-			_, err = s.Writev(ctx, []byte("answer"))
-			require.NoError(t, err)
-			n, err := c.Read(ctx, p)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Writev(ctx, []byte("answer"))))
+			n := expect.NoError(c.Read(ctx, p)).In(t)
 			require.Equal(t, "answer", string(p[:n]))
 			require.NoError(t, c.Close())
 			require.NoError(t, s.Close())
@@ -103,8 +93,7 @@ func greet(ctx context.Context, t *testing.T, c, s *transport.Stream) {
 	for _, to := range [][2]*transport.Stream{{c, s}, {s, c}} {
 		done := make(chan error, 1)
 		go func() { _, err := to[0].Writev(ctx, []byte("x")); done <- err }()
-		_, err := to[1].Read(ctx, p)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(to[1].Read(ctx, p)))
 		require.NoError(t, <-done)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/oddcerts"
 )
 
@@ -32,10 +33,8 @@ func logTo(said *bytes.Buffer) Options {
 // write puts pieces of text into a file of their own.
 func write(t testing.TB, dir string, pieces ...string) string {
 	t.Helper()
-	f, err := os.CreateTemp(dir, "*.pem")
-	require.NoError(t, err)
-	_, err = f.WriteString(strings.Join(pieces, ""))
-	require.NoError(t, err)
+	f := expect.NoError(os.CreateTemp(dir, "*.pem")).In(t)
+	require.NoError(t, expect.Err(f.WriteString(strings.Join(pieces, ""))))
 	require.NoError(t, f.Close())
 	return f.Name()
 }
@@ -45,8 +44,7 @@ func write(t testing.TB, dir string, pieces ...string) string {
 func TestOddAuthorities(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
-	good, err := os.ReadFile(ca)
-	require.NoError(t, err)
+	good := expect.NoError(os.ReadFile(ca)).In(t)
 	var all []string
 	for _, odd := range oddcerts.All(t) {
 		all = append(all, string(odd.PEM()))
@@ -69,19 +67,16 @@ func TestOddAuthorities(t *testing.T) {
 			}
 			_, err := FromOptFile(optFile(t, dir, certOptions(write(t, dir, string(odd.PEM())),
 				cert, key), ""), nil)
-			var e *OptionError
-			require.ErrorAs(t, err, &e)
+			e := expect.As[*OptionError](t, err)
 			require.Equal(t, "cacertfile", e.Option)
 			require.ErrorContains(t, err, "line 1: a certificate is skipped: ")
 		})
 	}
 	file := write(t, dir, append(all, string(good))...)
-	_, err = FromOptFile(optFile(t, dir, certOptions(file, cert, key), ""), nil)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(FromOptFile(optFile(t, dir, certOptions(file, cert, key), ""), nil)))
 
 	// A file whose only root is skipped trusts nobody, which is said.
-	between, err := os.ReadFile(bundle(t, dir, a.below(t, "an authority between").cert.Raw))
-	require.NoError(t, err)
+	between := expect.NoError(os.ReadFile(bundle(t, dir, a.below(t, "an authority between").cert.Raw))).In(t)
 	_, faults, err := readAuthorities(write(t, dir, all[0], string(between)))
 	require.NoError(t, err)
 	require.Len(t, faults, 2)
@@ -93,8 +88,7 @@ func TestOddAuthorities(t *testing.T) {
 func TestOddAuthoritiesOnReload(t *testing.T) {
 	a, dir := newAuthority(t, "an authority"), t.TempDir()
 	ca, cert, key := a.files(t, dir, a.sign(t, want{}))
-	good, err := os.ReadFile(ca)
-	require.NoError(t, err)
+	good := expect.NoError(os.ReadFile(ca)).In(t)
 	odd := oddcerts.All(t)[0].PEM()
 	o := certOptions(ca, cert, key)
 	var said bytes.Buffer
@@ -119,8 +113,7 @@ func TestPartsOfPEM(t *testing.T) {
 	one, two := newAuthority(t, "one"), newAuthority(t, "two")
 	dir := t.TempDir()
 	text := func(a *authority) string {
-		b, err := os.ReadFile(bundle(t, dir, a.cert.Raw))
-		require.NoError(t, err)
+		b := expect.NoError(os.ReadFile(bundle(t, dir, a.cert.Raw))).In(t)
 		return string(b)
 	}
 	first, second := text(one), text(two)
@@ -164,8 +157,7 @@ func TestPartsOfPEM(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := write(t, dir, tt.text)
-			f, err := readCertificates(path)
-			require.NoError(t, err)
+			f := expect.NoError(readCertificates(path)).In(t)
 			var names []string
 			for _, c := range f.certificates {
 				names = append(names, c.Subject.CommonName)
@@ -189,10 +181,8 @@ func TestOddCertificatesInChain(t *testing.T) {
 	between := root.below(t, "an authority between")
 	dir := t.TempDir()
 	ca, cert, key := root.files(t, dir, between.sign(t, want{}))
-	leaf, err := os.ReadFile(cert)
-	require.NoError(t, err)
-	b, err := os.ReadFile(bundle(t, dir, between.cert.Raw))
-	require.NoError(t, err)
+	leaf := expect.NoError(os.ReadFile(cert)).In(t)
+	b := expect.NoError(os.ReadFile(bundle(t, dir, between.cert.Raw))).In(t)
 	for _, odd := range oddcerts.All(t) {
 		file := write(t, dir, string(leaf), string(odd.PEM()), string(b))
 		o := certOptions(ca, file, key)
@@ -206,10 +196,9 @@ func TestOddCertificatesInChain(t *testing.T) {
 		require.ErrorContains(t, err, "line 1: a certificate is skipped", odd.Name)
 		require.Equal(t, "certfile", option)
 	}
-	k, err := os.ReadFile(key)
-	require.NoError(t, err)
+	k := expect.NoError(os.ReadFile(key)).In(t)
 	both := write(t, dir, "\ufeff", string(k), string(leaf))
-	_, _, _, err = readPair(certFiles{both, both, ""})
+	_, _, _, err := readPair(certFiles{both, both, ""})
 	require.NoError(t, err)
 	torn := write(t, dir, strings.Replace(string(k), "END", "AND", 1), string(leaf))
 	_, _, option, err := readPair(certFiles{torn, torn, ""})

@@ -8,14 +8,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A key file that was made by hand is refused, and neither stops the program nor keeps it busy.
 func TestEncryptedKeyRefuses(t *testing.T) {
 	der := func(v any) []byte {
-		b, err := asn1.Marshal(v)
-		require.NoError(t, err)
-		return b
+		return expect.NoError(asn1.Marshal(v)).In(t)
 	}
 	algorithm := func(id asn1.ObjectIdentifier, parameters any) pkix.AlgorithmIdentifier {
 		return pkix.AlgorithmIdentifier{Algorithm: id, Parameters: asn1.RawValue{FullBytes: der(parameters)}}
@@ -48,10 +48,8 @@ func TestEncryptedKeyRefuses(t *testing.T) {
 				}),
 				Data: make([]byte, tt.data),
 			})
-			_, err := decryptPKCS8(key, "secret")
-			require.ErrorContains(t, err, tt.says)
-			_, err = decryptPKCS8(append(key, 0), "secret")
-			require.Error(t, err)
+			require.ErrorContains(t, expect.Err(decryptPKCS8(key, "secret")), tt.says)
+			require.Error(t, expect.Err(decryptPKCS8(append(key, 0), "secret")))
 		})
 	}
 }
@@ -59,8 +57,7 @@ func TestEncryptedKeyRefuses(t *testing.T) {
 // The padding tells whether the password was right: 1 to 16 bytes, each of which says how many they
 // are.
 func TestPaddingIsChecked(t *testing.T) {
-	block, err := aes.NewCipher(make([]byte, 16))
-	require.NoError(t, err)
+	block := expect.NoError(aes.NewCipher(make([]byte, 16))).In(t)
 	for _, tt := range []struct {
 		end  string // of 32 bytes
 		left int    // of them; -1: refused

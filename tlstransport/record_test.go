@@ -10,13 +10,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 func unhex(t testing.TB, text string) []byte {
 	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(text, " ", ""))
-	require.NoError(t, err)
-	return b
+	return expect.NoError(hex.DecodeString(strings.ReplaceAll(text, " ", ""))).In(t)
 }
 
 // The application data of RFC 8448, section 3: the records that both sides send with the traffic
@@ -52,16 +52,12 @@ func TestRFC8448(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, unhex(t, tt.key), key)
 			require.Equal(t, unhex(t, tt.iv), iv)
-			out, err := newHalf13(su, unhex(t, tt.secret), tt.seq)
-			require.NoError(t, err)
-			data, err := out.seal(nil, typeData, payload[:7], payload[7:])
-			require.NoError(t, err)
+			out := expect.NoError(newHalf13(su, unhex(t, tt.secret), tt.seq)).In(t)
+			data := expect.NoError(out.seal(nil, typeData, payload[:7], payload[7:])).In(t)
 			require.Equal(t, unhex(t, tt.data), data)
-			alert, err := out.seal(nil, typeAlert, []byte{1, 0})
-			require.NoError(t, err)
+			alert := expect.NoError(out.seal(nil, typeAlert, []byte{1, 0})).In(t)
 			require.Equal(t, unhex(t, tt.alert), alert)
-			in, err := newHalf13(su, unhex(t, tt.secret), tt.seq)
-			require.NoError(t, err)
+			in := expect.NoError(newHalf13(su, unhex(t, tt.secret), tt.seq)).In(t)
 			typ, plain, err := in.open(nil, data)
 			require.NoError(t, err)
 			require.Equal(t, typeData, typ)
@@ -123,16 +119,14 @@ func TestSealOpen(t *testing.T) {
 				// From here on nothing is drawn: a run that is given up would leave the two halves
 				// out of step.
 				before := []byte("what is in front stays")
-				b, err := out.seal(bytes.Clone(before), typ, plain[:cut], plain[cut:])
-				require.NoError(t, err)
+				b := expect.NoError(out.seal(bytes.Clone(before), typ, plain[:cut], plain[cut:])).In(t)
 				require.Equal(t, before, b[:len(before)])
 				record := b[len(before):]
 				require.Len(t, record, len(plain)+out.extent)
 
 				bad := bytes.Clone(record)
 				bad[at] ^= 1 << bit
-				_, _, err = in.open(nil, bad)
-				require.ErrorIs(t, err, alertBadRecordMAC)
+				require.ErrorIs(t, expect.Err2(in.open(nil, bad)), alertBadRecordMAC)
 				gotType, got, err := in.open(p, record)
 				require.NoError(t, err)
 				require.Equal(t, typ, gotType)
@@ -146,14 +140,10 @@ func TestSealOpen(t *testing.T) {
 func TestLastSequenceNumberIsNotUsed(t *testing.T) {
 	for _, s := range suites {
 		out, in := twoHalves(t, s.version, s.id, 1<<64-2)
-		b, err := out.seal(nil, typeData, []byte("the last one"))
-		require.NoError(t, err)
-		_, _, err = in.open(nil, b)
-		require.NoError(t, err)
-		_, err = out.seal(nil, typeData, []byte("too many"))
-		require.ErrorIs(t, err, errExhausted)
-		_, _, err = in.open(nil, b)
-		require.ErrorIs(t, err, errExhausted)
+		b := expect.NoError(out.seal(nil, typeData, []byte("the last one"))).In(t)
+		require.NoError(t, expect.Err2(in.open(nil, b)))
+		require.ErrorIs(t, expect.Err(out.seal(nil, typeData, []byte("too many"))), errExhausted)
+		require.ErrorIs(t, expect.Err2(in.open(nil, b)), errExhausted)
 	}
 }
 
@@ -183,8 +173,7 @@ func TestOpen13Refuses(t *testing.T) {
 		{"shorter than a tag", []byte{typeData, 3, 3, 0, 3, 1, 2, 3}, alertBadRecordMAC},
 	} {
 		seq := in.seq
-		_, _, err := in.open(nil, tt.record)
-		require.ErrorIs(t, err, tt.alert, tt.name)
+		require.ErrorIs(t, expect.Err2(in.open(nil, tt.record)), tt.alert, tt.name)
 		require.Equal(t, seq, in.seq)
 		in.seq = seq + 1 // sealing the record has used the number
 		if tt.alert == alertUnexpectedMessage && tt.name != "padding only" || tt.alert == alertBadRecordMAC {
@@ -213,8 +202,7 @@ func TestSealAndOpenAllocNothing(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	for _, s := range suites {
 		out, _ := twoHalves(f, s.version, s.id, 1)
-		b, err := out.seal(nil, typeData, []byte("some plaintext"))
-		require.NoError(f, err)
+		b := expect.NoError(out.seal(nil, typeData, []byte("some plaintext"))).In(f)
 		f.Add(b)
 	}
 	f.Add([]byte{typeData, 3, 3, 0, 0})

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // revokes signs a list of revoked certificates, which is valid until then.
@@ -25,9 +27,7 @@ func (a *authority) revokes(t testing.TB, until time.Time, more []pkix.Extension
 		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
 			x509.RevocationListEntry{SerialNumber: s, RevocationTime: time.Now()})
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, template, a.cert, a.key)
-	require.NoError(t, err)
-	return der
+	return expect.NoError(x509.CreateRevocationList(rand.Reader, template, a.cert, a.key)).In(t)
 }
 
 // Each value of crl_check, with different lists, which are read at each handshake.
@@ -36,8 +36,7 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 	a, stranger := newAuthority(t, "an authority"), newAuthority(t, "an authority")
 	dir := t.TempDir()
 	c := a.sign(t, want{})
-	leaf, err := x509.ParseCertificate(c.Certificate[0])
-	require.NoError(t, err)
+	leaf := expect.NoError(x509.ParseCertificate(c.Certificate[0])).In(t)
 	o := certOptions(a.files(t, dir, c))
 	soon := time.Now().Add(time.Hour)
 	partial := func(value ...byte) []pkix.Extension { // issuingDistributionPoint
@@ -122,8 +121,7 @@ func TestRevokedCertificatesAreRefused(t *testing.T) {
 // Partial lists, by their extensions: whether they revoke a certificate that they name.
 func TestPartialLists(t *testing.T) {
 	a, soon := newAuthority(t, "an authority"), time.Now().Add(time.Hour)
-	leaf, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
-	require.NoError(t, err)
+	leaf := expect.NoError(x509.ParseCertificate(a.sign(t, want{}).Certificate[0])).In(t)
 	for _, tt := range []struct {
 		name    string
 		id      int // of the extension, in 2.5.29
@@ -140,8 +138,7 @@ func TestPartialLists(t *testing.T) {
 	} {
 		status := func(serial *big.Int) (known, revoked bool) {
 			more := []pkix.Extension{{Id: []int{2, 5, 29, tt.id}, Critical: true, Value: tt.value}}
-			l, err := x509.ParseRevocationList(a.revokes(t, soon, more, serial))
-			require.NoError(t, err)
+			l := expect.NoError(x509.ParseRevocationList(a.revokes(t, soon, more, serial))).In(t)
 			return lists{l}.status(leaf, a.cert, time.Now())
 		}
 		_, revoked := status(leaf.SerialNumber)
@@ -155,8 +152,7 @@ func TestPartialLists(t *testing.T) {
 // names.
 func TestListsThatDoNotCount(t *testing.T) {
 	a := newAuthority(t, "an authority")
-	leaf, err := x509.ParseCertificate(a.sign(t, want{}).Certificate[0])
-	require.NoError(t, err)
+	leaf := expect.NoError(x509.ParseCertificate(a.sign(t, want{}).Certificate[0])).In(t)
 	now := time.Now()
 	renamed := *a.cert // the same key under another name
 	renamed.RawSubject = newAuthority(t, "another authority").cert.RawSubject
@@ -175,8 +171,7 @@ func TestListsThatDoNotCount(t *testing.T) {
 		for _, serial := range []*big.Int{leaf.SerialNumber, big.NewInt(99)} {
 			by := *a
 			by.cert = tt.issuer
-			l, err := x509.ParseRevocationList(by.revokes(t, now.Add(time.Hour), nil, serial))
-			require.NoError(t, err)
+			l := expect.NoError(x509.ParseRevocationList(by.revokes(t, now.Add(time.Hour), nil, serial))).In(t)
 			if tt.name == "without an end" {
 				l.NextUpdate = time.Time{}
 			}

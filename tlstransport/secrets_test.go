@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A secret is used only if the key log has had its label exactly once, in a line that can be read.
@@ -21,8 +23,7 @@ func TestKeyLogTakesOneLine(t *testing.T) {
 	} {
 		k := keyLog{lines: map[string]logged{}}
 		for line := range strings.Lines(tt.lines) {
-			n, err := k.Write([]byte(line))
-			require.NoError(t, err)
+			n := expect.NoError(k.Write([]byte(line))).In(t)
 			require.Len(t, line, n)
 		}
 		l, err := k.take(labelClient)

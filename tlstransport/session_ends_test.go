@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -20,8 +21,7 @@ import (
 // made afterwards.
 func TestCloseWriteBeforeConnect(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	c, err := w.cb.Socket(nil, w.at)
-	require.NoError(t, err)
+	c := expect.NoError(w.cb.Socket(nil, w.at)).In(t)
 	require.ErrorIs(t, w.cb.CloseWrite(c), syscall.ENOTCONN)
 	require.NoError(t, w.cb.Connect(c, w.at, tooLong))
 	s := w.accept()
@@ -35,34 +35,22 @@ func TestWriteBehindEarlyCloseWrite(t *testing.T) {
 	c := w.connect(w.at)
 	s := w.accept()
 	require.NoError(t, w.cb.CloseWrite(c))
-	_, err := w.cb.Write(c, []byte("x"), tooLong)
-	require.ErrorIs(t, err, syscall.EPIPE)
-	n, err := w.cb.Read(s, make([]byte, 1), tooLong)
-	require.NoError(t, err)
-	require.Zero(t, n, "it is the end")
+	require.ErrorIs(t, expect.Err(w.cb.Write(c, []byte("x"), tooLong)), syscall.EPIPE)
+	require.Zero(t, expect.NoError(w.cb.Read(s, make([]byte, 1), tooLong)).In(t), "it is the end")
 
 	close(s.halved) // as between CloseWrite and close_notify at the end of a handshake
-	_, err = w.cb.Write(s, []byte("x"), tooLong)
-	require.ErrorIs(t, err, syscall.EPIPE)
+	require.ErrorIs(t, expect.Err(w.cb.Write(s, []byte("x"), tooLong)), syscall.EPIPE)
 }
 
 // CloseWrite ends a Write that waits for the handshake, as it does one that waits for room (see
 // transporttest).
 func TestCloseWriteEndsWriteInHandshake(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close() // nobody answers there
-	at, err := transport.ParseAddr(l.Addr().String())
-	require.NoError(t, err)
+	l := expect.Open(net.Listen("tcp", "127.0.0.1:0")).In(t) // nobody answers there
+	at := expect.NoError(transport.ParseAddr(l.Addr().String())).In(t)
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
 	c := w.connect(at)
-	_, err = w.cb.Write(c, []byte("x"), 0)
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	written := make(chan error, 1)
-	go func() {
-		_, err := w.cb.Write(c, []byte("x"), transport.Infinite)
-		written <- err
-	}()
+	require.ErrorIs(t, expect.Err(w.cb.Write(c, []byte("x"), 0)), os.ErrDeadlineExceeded)
+	written := expect.Aside(func() error { return expect.Err(w.cb.Write(c, []byte("x"), transport.Infinite)) })
 	select {
 	case err := <-written:
 		require.FailNow(t, "it does not wait", "%v", err)
@@ -76,8 +64,7 @@ func TestCloseWriteEndsWriteInHandshake(t *testing.T) {
 	case <-time.After(tooLong):
 		require.FailNow(t, "it goes on waiting")
 	}
-	_, err = w.cb.Write(c, []byte("x"), 0)
-	require.ErrorIs(t, err, syscall.EPIPE)
+	require.ErrorIs(t, expect.Err(w.cb.Write(c, []byte("x"), 0)), syscall.EPIPE)
 }
 
 // A connection that is cut off, between two records or within one, is no end in good order, whoever
@@ -93,13 +80,11 @@ func TestCutOffIsNoEnd(t *testing.T) {
 					for _, r := range []role{client, server} {
 						s, c := w.against(r, cfg)
 						exchange(t, ours{s}, c, 10)
-						_, err := io.WriteString(c.NetConn(), rest)
-						require.NoError(t, err)
+						require.NoError(t, expect.Err(io.WriteString(c.NetConn(), rest)))
 						require.NoError(t, c.NetConn().Close())
 						for range 2 {
 							_, err := s.read(make([]byte, 1), tooLong)
-							var e *PeerError
-							require.ErrorAs(t, err, &e)
+							e := expect.As[*PeerError](t, err)
 							require.Equal(t, FailureClosed, e.Failure)
 							require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 						}
@@ -143,9 +128,12 @@ func TestCloseLosesNothing(t *testing.T) {
 			counted := filled(t, w, c)
 			require.NoError(t, w.cb.Close(c))
 			require.Equal(t, make([]byte, len(secret)), append([]byte{}, secret...))
-			n, err := rest(s)
-			require.NoError(t, err)
-			require.Equal(t, counted, n)
+			require.Equal(t, counted, expect.NoError(rest(s)).In(t))
+			require.Eventually(t, func() bool { // Close may leave the last records to another goroutine
+				c.out.mu.Lock()
+				defer c.out.mu.Unlock()
+				return !c.out.busy && c.out.large == nil
+			}, tooLong, time.Millisecond, "the large buffer is given back")
 		})
 	}
 }
@@ -175,44 +163,12 @@ func TestCloseGivesUp(t *testing.T) {
 	}
 }
 
-// Close gives back the large buffer with which it sends the last records.
-func TestCloseGivesBufferBack(t *testing.T) {
-	if !transport.TCP().Movable() {
-		t.Skip("looks into a session of our own: where none can move, it is crypto/tls's")
-	}
-	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	c, s := w.talking()
-	for large := make([]byte, mostAtOnce); ; { // until there is no room on the wire
-		if _, err := c.write(large, 10*time.Millisecond); err != nil {
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-			break
-		}
-	}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for p := make([]byte, mostAtOnce); ; {
-			if n, err := s.read(p, tooLong); n == 0 || err != nil {
-				return
-			}
-		}
-	}()
-	require.NoError(t, w.cb.Close(c))
-	<-read
-	require.Eventually(t, func() bool { // Close may leave the last records to another goroutine
-		c.out.mu.Lock()
-		defer c.out.mu.Unlock()
-		return !c.out.busy && c.out.large == nil
-	}, tooLong, time.Millisecond)
-}
-
 // A session can move as soon as its handshake has succeeded, even if over is not closed yet.
 func TestMovableOnceUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &Socket{over: make(chan struct{}), own: &session{}}
 		s.up.Store(true) // over will be closed in a moment
-		moves := make(chan error, 1)
-		go func() { moves <- s.movable() }()
+		moves := expect.Aside(func() error { return s.movable() })
 		synctest.Wait()
 		require.Empty(t, moves)
 		close(s.over)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A hostile peer shakes hands by crypto/tls, knows the keys, and then sends what a script tells it.
@@ -247,8 +249,7 @@ func clientHello(t testing.TB, cfg *tls.Config) []byte {
 		_ = tls.Client(here, cfg).Handshake()
 	}()
 	p := make([]byte, 8<<10)
-	n, err := there.Read(p)
-	require.NoError(t, err)
+	n := expect.NoError(there.Read(p)).In(t)
 	require.NoError(t, errors.Join(there.Close(), here.Close()))
 	<-done
 	return p[:n]

@@ -29,16 +29,12 @@ const tooLong = expect.Limit
 // rsaKey is for suites that need an RSA key.
 func rsaKey(t testing.TB) *rsa.PrivateKey {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	require.NoError(t, err)
-	return key
+	return expect.NoError(rsa.GenerateKey(rand.Reader, 2048)).In(t)
 }
 
 func ecKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	return key
+	return expect.NoError(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)).In(t)
 }
 
 // A bench is a listener over our callbacks.
@@ -52,8 +48,7 @@ type workbench struct {
 func newWorkbench(t testing.TB, cfg *tls.Config, o Options) *workbench {
 	t.Helper()
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, tooLong) // beside all that keeps the machine busy
-	cb, err := Callbacks(Config{Server: cfg, Client: cfg, Options: o})
-	require.NoError(t, err)
+	cb := expect.NoError(Callbacks(Config{Server: cfg, Client: cfg, Options: o})).In(t)
 	return benchOf(t, cb)
 }
 
@@ -61,10 +56,8 @@ func newWorkbench(t testing.TB, cfg *tls.Config, o Options) *workbench {
 func benchOf(t testing.TB, cb transport.Callbacks[*Socket]) *workbench {
 	t.Helper()
 	closesAll(t, &cb)
-	l, err := cb.Socket(nil, loopback(t))
-	require.NoError(t, err)
-	at, err := cb.Listen(l, loopback(t), 100)
-	require.NoError(t, err)
+	l := expect.NoError(cb.Socket(nil, loopback(t))).In(t)
+	at := expect.NoError(cb.Listen(l, loopback(t), 100)).In(t)
 	return &workbench{t, cb, l, at}
 }
 
@@ -110,8 +103,7 @@ func closesAll(t testing.TB, cb *transport.Callbacks[*Socket]) {
 func dials(t testing.TB, cfg *tls.Config, o Options, at transport.Addr) *Socket {
 	t.Helper()
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, tooLong)
-	cb, err := Callbacks(Config{Client: cfg, Options: o})
-	require.NoError(t, err)
+	cb := expect.NoError(Callbacks(Config{Client: cfg, Options: o})).In(t)
 	closesAll(t, &cb)
 	return (&workbench{t: t, cb: cb}).connect(at)
 }
@@ -127,8 +119,7 @@ func (w *workbench) accept() *Socket {
 // connect makes a connection to an address.
 func (w *workbench) connect(at transport.Addr) *Socket {
 	w.t.Helper()
-	s, err := w.cb.Socket(nil, at)
-	require.NoError(w.t, err)
+	s := expect.NoError(w.cb.Socket(nil, at)).In(w.t)
 	require.NoError(w.t, w.cb.Connect(s, at, tooLong))
 	return s
 }
@@ -154,19 +145,15 @@ func (w *workbench) against(r role, cfg *tls.Config) (*Socket, *tls.Conn) {
 	cfg = cfg.Clone()
 	cfg.ServerName = "localhost"
 	if r == server {
-		raw, err := net.Dial("tcp", w.at.String())
-		require.NoError(w.t, err)
+		raw := expect.NoError(net.Dial("tcp", w.at.String())).In(w.t)
 		w.t.Cleanup(func() { raw.Close() })
 		return w.accept(), tls.Client(raw, cfg)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(w.t, err)
+	l := expect.NoError(net.Listen("tcp", "127.0.0.1:0")).In(w.t)
 	defer l.Close()
-	at, err := transport.ParseAddr(l.Addr().String())
-	require.NoError(w.t, err)
+	at := expect.NoError(transport.ParseAddr(l.Addr().String())).In(w.t)
 	s := w.connect(at)
-	raw, err := l.Accept()
-	require.NoError(w.t, err)
+	raw := expect.NoError(l.Accept()).In(w.t)
 	w.t.Cleanup(func() { raw.Close() })
 	return s, tls.Server(raw, cfg)
 }
@@ -276,14 +263,10 @@ func TestAgainstCryptoTLS(t *testing.T) {
 				}
 
 				require.NoError(t, c.CloseWrite())
-				n, err := s.read(make([]byte, 1), tooLong)
-				require.NoError(t, err)
-				require.Zero(t, n)
+				require.Zero(t, expect.NoError(s.read(make([]byte, 1), tooLong)).In(t))
 				require.NoError(t, s.closeWrite())
-				_, err = c.Read(make([]byte, 1))
-				require.Equal(t, io.EOF, err)
-				_, err = s.write([]byte("more"), tooLong)
-				require.ErrorIs(t, err, syscall.EPIPE)
+				require.Equal(t, io.EOF, expect.Err(c.Read(make([]byte, 1))))
+				require.ErrorIs(t, expect.Err(s.write([]byte("more"), tooLong)), syscall.EPIPE)
 			}
 		})
 	}
@@ -316,38 +299,10 @@ func TestBackgroundWritesOnceThereIsRoom(t *testing.T) {
 		ended := c.out.flushed
 		c.out.mu.Unlock()
 		for got := 0; got < total; {
-			n, err := s.read(buf, tooLong)
-			require.NoError(t, err)
+			n := expect.NoError(s.read(buf, tooLong)).In(t)
 			got += n
 		}
 		<-ended
-	}
-}
-
-// A key protects exactly as many records, or bytes, as allowed.
-func TestKeysAreUpdatedInTime(t *testing.T) {
-	if !transport.TCP().Movable() {
-		t.Skip("looks into a session of our own: where none can move, it is crypto/tls's")
-	}
-	cfg := restrict(newAuthority(t, "an authority").mutual(t), tls.VersionTLS13, 0)
-	for name, o := range map[string]Options{"records": {keyUpdateRecords: 3}, "bytes": {keyUpdateBytes: 300}} {
-		w := newWorkbench(t, cfg, o)
-		c, s := w.pair()
-		<-c.over
-		secret := func() []byte {
-			c.out.mu.Lock()
-			defer c.out.mu.Unlock()
-			return bytes.Clone(c.own.out.secret)
-		}
-		first := secret()
-		for i := range 4 {
-			require.Equal(t, first, secret(), "%s: before record %d", name, i)
-			_, err := w.cb.Write(c, make([]byte, 100), tooLong)
-			require.NoError(t, err)
-			_, err = w.cb.Read(s, make([]byte, 100), tooLong)
-			require.NoError(t, err)
-		}
-		require.NotEqual(t, first, secret(), name)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // Forbidden messages of a peer end the session with the right alert.
@@ -74,16 +76,13 @@ func TestSessionRefuses(t *testing.T) {
 			require.Zero(t, n)
 			require.ErrorIs(t, err, tt.alert)
 			require.ErrorContains(t, err, "the peer has broken the protocol")
-			var e *PeerError
-			require.ErrorAs(t, err, &e)
+			e := expect.As[*PeerError](t, err)
 			require.False(t, e.ByPeer)
 			typ, p := d.hear()
 			require.Equal(t, typeAlert, typ)
 			require.Equal(t, []byte{2, byte(tt.alert)}, p)
-			_, err = d.cb.Write(d.s, []byte("more"), tooLong)
-			require.Error(t, err)
-			_, err = d.cb.Export(d.s)
-			require.ErrorIs(t, err, ErrNotMovable)
+			require.Error(t, expect.Err(d.cb.Write(d.s, []byte("more"), tooLong)))
+			require.ErrorIs(t, expect.Err(d.cb.Export(d.s)), ErrNotMovable)
 		})
 	}
 }
@@ -117,8 +116,7 @@ func TestSessionTakesUpToTheLimit(t *testing.T) {
 				}
 				d.send(d.seal(b, typeData, []byte("data")))
 				p := make([]byte, 10)
-				n, err := d.cb.Read(d.s, p, tooLong)
-				require.NoError(t, err)
+				n := expect.NoError(d.cb.Read(d.s, p, tooLong)).In(t)
 				require.Equal(t, "data", string(p[:n]))
 			}
 		})
@@ -148,8 +146,7 @@ func TestAlertOfASession(t *testing.T) {
 			}
 			d.send(d.seal(nil, typeAlert, []byte{level, byte(alertHandshakeFailure)}))
 			_, err := d.cb.Read(d.s, make([]byte, 1), tooLong)
-			var e *PeerError
-			require.ErrorAs(t, err, &e)
+			e := expect.As[*PeerError](t, err)
 			require.Equal(t, tt.check, e.Failure)
 			require.True(t, e.ByPeer)
 			require.True(t, e.Client)
@@ -182,8 +179,7 @@ func TestAlerts(t *testing.T) {
 	local := s.peerError(&net.OpError{Op: "local error", Err: tls.AlertError(20)})
 	require.ErrorContains(t, local, "TLS session broken: ")
 	require.ErrorContains(t, local, "alert bad_record_mac (20)")
-	var e *PeerError
-	require.ErrorAs(t, local, &e)
+	e := expect.As[*PeerError](t, local)
 	require.False(t, e.ByPeer || e.Client)
 }
 
@@ -208,12 +204,9 @@ func TestOneAnswer(t *testing.T) {
 			d.send(d.request())
 		}
 		d.send(d.seal(nil, typeData, []byte("x")))
-		n, err := d.cb.Read(d.s, make([]byte, 10), tooLong)
-		require.NoError(t, err)
-		require.Equal(t, 1, n)
+		require.Equal(t, 1, expect.NoError(d.cb.Read(d.s, make([]byte, 10), tooLong)).In(t))
 		d.s.out.end()
-		_, err = d.cb.Write(d.s, []byte("behind"), tooLong)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(d.cb.Write(d.s, []byte("behind"), tooLong)))
 
 		_, p := d.hear()
 		require.Equal(t, "before", string(p))
@@ -263,9 +256,7 @@ func TestNothingBehindTheEnd(t *testing.T) {
 						require.Equal(t, want, p)
 					}
 					require.NoError(t, d.conn.SetReadDeadline(time.Now().Add(tooLong)))
-					rest, err := io.ReadAll(d.conn)
-					require.NoError(t, err)
-					require.Empty(t, rest)
+					require.Empty(t, expect.NoError(io.ReadAll(d.conn)).In(t))
 				})
 			}
 		}
@@ -280,8 +271,7 @@ func TestRenegotiationIsLoggedOnce(t *testing.T) {
 		p := make([]byte, 10)
 		for range 5 {
 			d.send(d.seal(d.seal(nil, typeHandshake, []byte{asks, 0, 0, 0}), typeData, []byte("x")))
-			n, err := d.cb.Read(d.s, p, tooLong)
-			require.NoError(t, err)
+			n := expect.NoError(d.cb.Read(d.s, p, tooLong)).In(t)
 			require.Equal(t, "x", string(p[:n]))
 			typ, answer := d.hear()
 			require.Equal(t, typeAlert, typ)
@@ -327,9 +317,8 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 		o.mu.Unlock()
 	}
 	fill(maxUnsent)
+	require.NoError(t, expect.Err(c.tap.Write([]byte("answer"))))
 	_, err := c.tap.Write([]byte("answer"))
-	require.NoError(t, err)
-	_, err = c.tap.Write([]byte("answer"))
 	require.ErrorContains(t, err, "the peer asks for answers and does not read them")
 	fill(0)
 }
@@ -340,10 +329,8 @@ func TestReceiveBufferShrinks(t *testing.T) {
 	c, s := w.pair()
 	p := make([]byte, maxPlaintext)
 	say := func(n int) {
-		_, err := ours{c}.Write(p[:n])
-		require.NoError(t, err)
-		_, err = io.ReadFull(ours{s}, p[:n])
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(ours{c}.Write(p[:n])))
+		require.NoError(t, expect.Err(io.ReadFull(ours{s}, p[:n])))
 	}
 	for range 3 * rawFew {
 		say(maxPlaintext)

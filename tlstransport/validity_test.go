@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A certificate of this node that is not valid is logged once, when the transport is made or later.
 func TestInvalidCertificateIsSaid(t *testing.T) {
 	a := newAuthority(t, "an authority")
 	cert := a.sign(t, want{name: "late"})
-	leaf, err := x509.ParseCertificate(cert.Certificate[0])
-	require.NoError(t, err)
+	leaf := expect.NoError(x509.ParseCertificate(cert.Certificate[0])).In(t)
 	cert.Leaf = leaf
 	var said bytes.Buffer
 	o := Options{Logger: slog.New(slog.NewTextHandler(&said, nil))}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/scarce"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -30,13 +31,8 @@ func TestWaitsWithoutADescriptor(t *testing.T) {
 	began, before := time.Now(), processorTime(t)
 	time.Sleep(time.Second) // the background goroutine tries to send the rest
 	require.Less(t, processorTime(t)-before, time.Since(began)/2)
-	read := make(chan error, 1)
-	go func() {
-		_, err := io.ReadFull(ours{s}, make([]byte, len(sent)))
-		read <- err
-	}()
-	_, err = ours{c}.Write(sent[n:])
-	require.NoError(t, err)
+	read := expect.Aside(func() error { return expect.Err(io.ReadFull(ours{s}, make([]byte, len(sent)))) })
+	require.NoError(t, expect.Err(ours{c}.Write(sent[n:])))
 	require.NoError(t, <-read)
 }
 
@@ -51,15 +47,10 @@ func processorTime(t *testing.T) time.Duration {
 // time and by Interrupt.
 func TestAcceptInBlockingMode(t *testing.T) {
 	w := newWorkbench(t, newAuthority(t, "an authority").mutual(t), Options{})
-	fd, err := w.cb.GetFD(w.l)
-	require.NoError(t, err)
+	fd := expect.NoError(w.cb.GetFD(w.l)).In(t)
 	for _, tmo := range []time.Duration{10 * time.Millisecond, transport.Infinite} {
 		require.NoError(t, unix.SetNonblock(fd, false))
-		accepted := make(chan error, 1)
-		go func() {
-			_, _, err := w.cb.Accept(w.l, tmo)
-			accepted <- err
-		}()
+		accepted := expect.Aside(func() error { return expect.Err2(w.cb.Accept(w.l, tmo)) })
 		late := time.After(tooLong)
 		for ended := false; !ended; {
 			select {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -119,12 +120,8 @@ func TestAddrPortRoundTrip(t *testing.T) {
 		}
 		ap := netip.AddrPortFrom(ip, rapid.Uint16().Draw(t, "port"))
 		a := FromAddrPort(ap)
-		got, err := AddrPort(a)
-		require.NoError(t, err)
-		require.Equal(t, ap, got)
-		parsed, err := ParseAddr(a.String())
-		require.NoError(t, err)
-		require.Equal(t, a, parsed)
+		require.Equal(t, ap, expect.NoError(AddrPort(a)).In(t))
+		require.Equal(t, a, expect.NoError(ParseAddr(a.String())).In(t))
 	})
 }
 
@@ -153,8 +150,6 @@ func FuzzParseAddr(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := ParseAddr(a.String())
-		require.NoError(t, err)
-		require.Equal(t, a, again)
+		require.Equal(t, a, expect.NoError(ParseAddr(a.String())).In(t))
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -22,16 +23,12 @@ func TestAdoptFileThatLooksAbstract(t *testing.T) {
 	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)))
 	require.Zero(t, errno)
 	require.NoError(t, unix.Listen(fd, 1))
-	l, err := AdoptListener(fd)
-	require.NoError(t, err)
+	l := expect.NoError(AdoptListener(fd)).In(t)
 	require.Equal(t, UnixAddr("./@x"), l.Addr())
 	c, s := acceptOne(t, l, func() (*Stream, error) { return Unix().Connect(soon(t), l.Addr()) })
-	own, err := c.Descriptor()
-	require.NoError(t, err)
-	fd, err = sys.Dup(own)
-	require.NoError(t, err)
-	taken, err := AdoptStream(fd)
-	require.NoError(t, err)
+	own := expect.NoError(c.Descriptor()).In(t)
+	fd = expect.NoError(sys.Dup(own)).In(t)
+	taken := expect.NoError(AdoptStream(fd)).In(t)
 	require.Equal(t, UnixAddr("./@x"), taken.RemoteAddr())
 	require.NoError(t, c.Release())
 	requireSpeak(t, taken, s)

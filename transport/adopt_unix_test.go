@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
@@ -19,38 +20,27 @@ import (
 // one after the other.
 func requireTaken(t testing.TB, fd int) {
 	t.Helper()
-	_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	require.ErrorIs(t, err, syscall.EBADF)
+	require.ErrorIs(t, expect.Err(unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)), syscall.EBADF)
 }
 
 func TestAdoptStream(t *testing.T) {
-	l, err := ListenTCP(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	ul, err := ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "s")), 0)
-	require.NoError(t, err)
-	defer ul.Close()
+	l := expect.Open(ListenTCP(loopback(), 0)).In(t)
+	ul := expect.Open(ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "s")), 0)).In(t)
 	for family, l := range map[int]*Listener{unix.AF_INET: l, unix.AF_UNIX: ul} {
 		fd := rawSocket(t, family, unix.SOCK_STREAM, nil)
-		sa, err := ToSockaddr(l.Addr())
-		require.NoError(t, err)
+		sa := expect.NoError(ToSockaddr(l.Addr())).In(t)
 		require.NoError(t, unix.Connect(fd, sa))
-		s, err := l.Accept(soon(t))
-		require.NoError(t, err)
-		c, err := AdoptStream(fd)
-		require.NoError(t, err)
+		s := expect.NoError(l.Accept(soon(t))).In(t)
+		c := expect.NoError(AdoptStream(fd)).In(t)
 		requireTaken(t, fd)
 		requireSpeak(t, c, s)
 		require.Equal(t, l.Addr(), c.RemoteAddr())
-		own, err := c.Descriptor()
-		require.NoError(t, err)
+		own := expect.NoError(c.Descriptor()).In(t)
 		require.GreaterOrEqual(t, own, 3)
-		flags, err := unix.FcntlInt(uintptr(own), unix.F_GETFD, 0)
-		require.NoError(t, err)
+		flags := expect.NoError(unix.FcntlInt(uintptr(own), unix.F_GETFD, 0)).In(t)
 		require.NotZero(t, flags&unix.FD_CLOEXEC)
 		require.NoError(t, c.Close())
-		_, err = s.Read(soon(t), make([]byte, 1))
-		require.Equal(t, io.EOF, err)
+		require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), make([]byte, 1))))
 		require.NoError(t, s.Close())
 	}
 }
@@ -60,8 +50,7 @@ func TestAdoptListener(t *testing.T) {
 	for at, family := range map[Addr]int{loopback(): unix.AF_INET, path: unix.AF_UNIX} {
 		fd := rawSocket(t, family, unix.SOCK_STREAM, at)
 		require.NoError(t, unix.Listen(fd, 5))
-		l, err := AdoptListener(fd)
-		require.NoError(t, err)
+		l := expect.NoError(AdoptListener(fd)).In(t)
 		requireTaken(t, fd)
 		tr := TCP()
 		if family == unix.AF_UNIX {
@@ -77,21 +66,18 @@ func TestAdoptListener(t *testing.T) {
 
 // A descriptor of the wrong kind is refused and stays its owner's.
 func TestAdoptRefuses(t *testing.T) {
-	file, err := os.Open(os.DevNull)
-	require.NoError(t, err)
-	defer file.Close()
+	file := expect.Open(os.Open(os.DevNull)).In(t)
 	unconnected := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, nil)
 	listening := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, loopback())
 	require.NoError(t, unix.Listen(listening, 1))
 	datagrams := rawSocket(t, unix.AF_INET, unix.SOCK_DGRAM, loopback())
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
+	pair := expect.NoError(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)).In(t)
 	closed := rawSocket(t, unix.AF_INET, unix.SOCK_STREAM, nil)
 	require.NoError(t, unix.Close(closed))
 
 	adoptions := map[string]func(int) error{
-		"stream":   func(fd int) error { return second(AdoptStream(fd)) },
-		"listener": func(fd int) error { return second(AdoptListener(fd)) },
+		"stream":   func(fd int) error { return expect.Err(AdoptStream(fd)) },
+		"listener": func(fd int) error { return expect.Err(AdoptListener(fd)) },
 	}
 	for _, tt := range []struct {
 		name string
@@ -111,8 +97,7 @@ func TestAdoptRefuses(t *testing.T) {
 		}
 	}
 	for _, fd := range []int{unconnected, listening, datagrams, pair[0], pair[1]} {
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		require.NoError(t, err)
+		flags := expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)).In(t)
 		require.Zero(t, flags&unix.O_NONBLOCK, "it is as it was")
 		require.NoError(t, unix.Close(fd), "still ours")
 	}

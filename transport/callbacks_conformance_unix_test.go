@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/transporttest"
 )
@@ -15,8 +16,7 @@ import (
 // The plug-in of the Example keeps the contract. Package transporttest has the others.
 func TestExamplePlugin(t *testing.T) {
 	var in, out atomic.Int64
-	tr, err := transport.New(metered(&in, &out), nil)
-	require.NoError(t, err)
+	tr := expect.NoError(transport.New(metered(&in, &out), nil)).In(t)
 	transporttest.Run(t, func() (transport.Transport, transport.Addr, error) {
 		addr, err := transport.ParseAddr("127.0.0.1:0")
 		return tr, addr, err

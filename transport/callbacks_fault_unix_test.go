@@ -4,12 +4,15 @@ package transport
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A callback that blocks for ever, where the SDK does the waiting: Close gives up after its second
@@ -67,33 +70,30 @@ func TestCallbackBlocks(t *testing.T) {
 				"Write":      func() error { _, err := c.Writev(context.Background(), []byte("x")); return err },
 				"Writev":     func() error { _, err := c.Writev(context.Background(), []byte("x"), []byte("y")); return err },
 				"CloseWrite": c.CloseWrite,
-				"Pending":    func() error { return second(c.PendingBytes()) },
+				"Pending":    func() error { return expect.Err(c.PendingBytes()) },
 				"LocalAddr":  func() error { c.LocalAddr(); return nil },
 			}[name]
 			var used <-chan error
 			if use != nil {
-				used = aside(use)
+				used = expect.Aside(use)
 				waiting(t, &inside, 1)
 			}
-			err := returns(t, aside(c.Close))
+			err := expect.Returns(t, expect.Aside(c.Close))
 			require.ErrorIs(t, err, ErrUnresponsive)
-			var fault *CallbackError
-			require.ErrorAs(t, err, &fault)
+			fault := expect.As[*CallbackError](t, err)
 			if name != "GetFD" { // which Close calls
 				require.Equal(t, name, fault.Callback)
 			}
 			require.Zero(t, closed.Load(), "C was closed under a running callback")
 
-			_, err = c2.Writev(soon(t), []byte("un"), []byte("harmed"))
-			require.NoError(t, err)
-			_, err = s2.Readv(soon(t), make([]byte, 8))
-			require.NoError(t, err)
-			require.NoError(t, returns(t, aside(c2.Close)))
+			require.NoError(t, expect.Err(c2.Writev(soon(t), []byte("un"), []byte("harmed"))))
+			require.NoError(t, expect.Err(s2.Readv(soon(t), make([]byte, 8))))
+			require.NoError(t, expect.Returns(t, expect.Aside(c2.Close)))
 			require.NoError(t, s.Close())
 
 			close(release)
 			if used != nil {
-				_ = returns(t, used)
+				_ = expect.Returns(t, used)
 			}
 			require.Zero(t, under.Load())
 			require.Eventually(t, func() bool { return inside.Load() >= 1 }, tooLong, time.Millisecond)
@@ -129,14 +129,12 @@ func TestDescriptorChanges(t *testing.T) {
 				return fd, nil
 			}
 			c, s := pairOf(t, cb)
-			fd, err := s.Descriptor()
-			require.NoError(t, err)
+			fd := expect.NoError(s.Descriptor()).In(t)
 			other.Store(int32(fd))
 			victim.Store(int32(c.car.(*ready[int]).c))
-			err = use(c)
+			err := use(c)
 			require.ErrorIs(t, err, ErrContract)
-			var fault *CallbackError
-			require.ErrorAs(t, err, &fault)
+			fault := expect.As[*CallbackError](t, err)
 			require.Equal(t, "GetFD", fault.Callback)
 			require.ErrorContains(t, err, "changed")
 			if name == "Descriptor" {
@@ -144,44 +142,32 @@ func TestDescriptorChanges(t *testing.T) {
 				require.ErrorIs(t, err, ErrContract, "the socket is of no use any more")
 			}
 			_ = c.Close()
-			_, err = s.Writev(soon(t), []byte("x"))
-			require.NoError(t, err, "the other one is unharmed")
+			require.NoError(t, expect.Err(s.Writev(soon(t), []byte("x"))), "the other one is unharmed")
 		})
 	}
 }
 
-// A descriptor that a poller cannot watch is refused with a clear error.
-func TestDescriptorOfAFile(t *testing.T) {
-	cb := TCPCallbacks()
-	fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
-	defer unix.Close(fd)
-	cb.GetFD = func(int) (int, error) { return fd, nil }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	_, err = tr.Listen(loopback(), 0)
-	require.ErrorIs(t, err, ErrContract)
-	require.ErrorContains(t, err, "cannot be waited on")
-}
-
-// A plug-in that undoes the SDK's non-blocking mode is told so, not that memory has run out.
-func TestDescriptorInBlockingMode(t *testing.T) {
-	cb := TCPCallbacks()
-	cb.GetFD = func(fd int) (int, error) { return fd, unix.SetNonblock(fd, false) }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	_, err = tr.Listen(loopback(), 0)
-	require.ErrorIs(t, err, ErrContract)
-	require.ErrorContains(t, err, "blocking mode")
+// A descriptor that cannot be waited on is told as the plug-in's fault, and so is one in blocking
+// mode, which is not a lack of memory.
+func TestDescriptorOfNoUse(t *testing.T) {
+	null := expect.Open(os.Open(os.DevNull)).In(t)
+	for want, get := range map[string]func(fd int) (int, error){
+		"cannot be waited on": func(int) (int, error) { return int(null.Fd()), nil },
+		"blocking mode":       func(fd int) (int, error) { return fd, unix.SetNonblock(fd, false) },
+	} {
+		cb := TCPCallbacks()
+		cb.GetFD = get
+		err := expect.Err(expect.NoError(New(cb, nil)).In(t).Listen(loopback(), 0))
+		require.ErrorIs(t, err, ErrContract)
+		require.ErrorContains(t, err, want)
+	}
 }
 
 // The SDK sets the mode of what the plug-in opens, and of nothing under FullImpl.
 func TestDescriptorMode(t *testing.T) {
 	mode := func(s interface{ Descriptor() (int, error) }) bool {
-		fd, err := s.Descriptor()
-		require.NoError(t, err)
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		require.NoError(t, err)
+		fd := expect.NoError(s.Descriptor()).In(t)
+		flags := expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)).In(t)
 		return flags&unix.O_NONBLOCK != 0
 	}
 	c, s := pair(t, TCP(), loopback())
@@ -190,18 +176,11 @@ func TestDescriptorMode(t *testing.T) {
 
 	cb := TCPCallbacks()
 	cb.Flags = FullImpl
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
+	tr := expect.NoError(New(cb, nil)).In(t)
+	l := expect.Open(tr.Listen(loopback(), 0)).In(t)
 	require.False(t, mode(l))
-	c, err = tr.Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	defer c.Close()
+	c = expect.Open(tr.Connect(soon(t), l.Addr())).In(t)
 	require.False(t, mode(c))
-	s, err = l.Accept(soon(t))
-	require.NoError(t, err)
-	defer s.Close()
+	s = expect.Open(l.Accept(soon(t))).In(t)
 	require.False(t, mode(s))
 }

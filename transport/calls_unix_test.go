@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
@@ -21,13 +22,9 @@ import (
 // A callback that ends its caller's goroutine, at whichever of its calls, leaves no socket open:
 // neither one that nobody has yet, nor one that is being closed.
 func TestExitsLeaveNothingOpen(t *testing.T) {
-	plain, err := TCP().Listen(loopback(), 0)
-	require.NoError(t, err)
-	defer plain.Close()
+	plain := expect.Open(TCP().Listen(loopback(), 0)).In(t)
 	dials := func(to *Listener) *Stream {
-		s, err := TCP().Connect(soon(t), to.Addr())
-		require.NoError(t, err)
-		return s
+		return expect.NoError(TCP().Connect(soon(t), to.Addr())).In(t)
 	}
 	for _, tt := range []struct {
 		name string
@@ -96,7 +93,7 @@ func TestExitsLeaveNothingOpen(t *testing.T) {
 						defer func() { life <- err }()
 						err = tt.life(tr)
 					}()
-					err := returns(t, life)
+					err := expect.Returns(t, life)
 					require.Eventually(t, func() bool { return len(leak.Left(before)) == 0 }, tooLong, time.Millisecond, "call %d: %v", at, err)
 					if calls.Load() < at { // none has exited
 						require.NoError(t, err)
@@ -124,8 +121,7 @@ func exiting(t *testing.T, callback string, at int32) (Transport, *atomic.Int32)
 	cb.Connect = func(fd int, a Addr, tmo time.Duration) error { try("Connect"); return connect(fd, a, tmo) }
 	cb.Import = func(setup any, fd int, state []byte) (int, error) { try("Import"); return imported(setup, fd, state) }
 	cb.LocalAddr = func(fd int) (Addr, error) { try("LocalAddr"); return localAddr(fd) }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
 	return tr, calls
 }
 

@@ -24,8 +24,7 @@ import (
 // packetPair connects two streams that keep packets, after the handshake too if frameHeader is 0.
 func packetPair(t *testing.T, tr transport.Transport) (client, server *transport.Stream) {
 	t.Helper()
-	l, err := tr.Listen(transport.MemoryAddr(""), 0)
-	require.NoError(t, err)
+	l := expect.NoError(tr.Listen(transport.MemoryAddr(""), 0)).In(t)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	connected := make(chan error, 1)
 	go func() {
@@ -33,15 +32,12 @@ func packetPair(t *testing.T, tr transport.Transport) (client, server *transport
 		client, err = tr.Connect(expect.Context(t), l.Addr())
 		connected <- err
 	}()
-	server, err = l.Accept(expect.Context(t))
-	require.NoError(t, err)
+	server = expect.NoError(l.Accept(expect.Context(t))).In(t)
 	require.NoError(t, expect.Returns(t, connected))
 	for _, s := range []*transport.Stream{client, server} {
 		t.Cleanup(func() { _ = s.Close() })
 		require.False(t, s.KeepsPackets(), "not known yet")
-		n, err := s.HandshakePacketHeaderSize(expect.Context(t))
-		require.NoError(t, err)
-		require.Zero(t, n)
+		require.Zero(t, expect.NoError(s.HandshakePacketHeaderSize(expect.Context(t))).In(t))
 		require.True(t, s.KeepsPackets())
 	}
 	return client, server
@@ -81,9 +77,7 @@ func writes(t *testing.T, s *transport.Stream, v ...string) {
 	for _, p := range v {
 		b, size = append(b, []byte(p)), size+len(p)
 	}
-	n, err := s.Writev(expect.Context(t), b...)
-	require.NoError(t, err)
-	require.EqualValues(t, size, n)
+	require.EqualValues(t, size, expect.NoError(s.Writev(expect.Context(t), b...)).In(t))
 }
 
 func TestPacketsOfAStream(t *testing.T) {
@@ -96,21 +90,17 @@ func TestPacketsOfAStream(t *testing.T) {
 	writes(t, client)
 	writes(t, client, "", "")
 	writes(t, client, "f")
-	n, err := client.WriteSome(ctx, []byte("gh"), []byte("i"))
-	require.NoError(t, err)
-	require.EqualValues(t, 3, n)
-	_, err = client.WriteSome(ctx)
-	require.NoError(t, err)
+	require.EqualValues(t, 3, expect.NoError(client.WriteSome(ctx, []byte("gh"), []byte("i"))).In(t))
+	require.NoError(t, expect.Err(client.WriteSome(ctx)))
 	for _, want := range []string{"abcde", "", "", "f", "ghi", ""} {
 		require.Equal(t, want, readPDU(t, server))
 	}
 
 	writes(t, server, "jkl")
 	p := make([]byte, 2)
-	k, err := client.Read(ctx, p)
-	require.NoError(t, err)
+	k := expect.NoError(client.Read(ctx, p)).In(t)
 	require.Equal(t, "jk", string(p[:k]))
-	k, err = client.Read(ctx, p)
+	k, err := client.Read(ctx, p)
 	require.Equal(t, transport.ErrEndOfPacket, err)
 	require.Equal(t, "l", string(p[:k]))
 	writes(t, server)
@@ -138,8 +128,7 @@ func TestPacketsOfAStream(t *testing.T) {
 	require.Equal(t, "pq", readPDU(t, client))
 
 	require.NoError(t, client.Close())
-	_, err = server.ReadPDU(ctx, func() ([][]byte, error) { return [][]byte{p}, nil })
-	require.Equal(t, io.EOF, err)
+	require.Equal(t, io.EOF, expect.Err(server.ReadPDU(ctx, func() ([][]byte, error) { return [][]byte{p}, nil })))
 }
 
 // A net.Conn over packets has no boundaries.
@@ -149,11 +138,9 @@ func TestPacketsOfANetConn(t *testing.T) {
 	writes(t, client)
 	writes(t, client, "de")
 	got := make([]byte, 5)
-	_, err := io.ReadFull(transport.NetConn(server), got)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(io.ReadFull(transport.NetConn(server), got)))
 	require.Equal(t, "abcde", string(got))
-	_, err = transport.NetConn(server).Write([]byte("fgh"))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(transport.NetConn(server).Write([]byte("fgh"))))
 	require.Equal(t, "fgh", readPDU(t, client))
 }
 
@@ -166,13 +153,11 @@ func TestPacketsUpToTheHandshake(t *testing.T) {
 	require.Equal(t, "more", readPDU(t, server))
 	completes(t, client, server)
 	require.False(t, client.KeepsPackets())
-	_, err := client.Writev(expect.Context(t), nil)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(client.Writev(expect.Context(t), nil)), syscall.EINVAL)
 	writes(t, client, "ab")
 	writes(t, client, "cd")
 	got := make([]byte, 4)
-	_, err = server.Readv(expect.Context(t), got)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(server.Readv(expect.Context(t), got)))
 	require.Equal(t, "abcd", string(got))
 }
 
@@ -191,18 +176,13 @@ func TestPacketCutOff(t *testing.T) {
 		}
 		return n, err
 	}
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(transport.New(cb, nil)).In(t)
 	client, server := packetPair(t, tr)
 	writes(t, client, "a packet of some length")
 	ctx, cancel := context.WithCancel(context.Background())
 	var buf [64]byte
 	next := func() ([][]byte, error) { return [][]byte{buf[:7], buf[7:]}, nil }
-	failed := make(chan error, 1)
-	go func() {
-		_, err := server.ReadPDU(ctx, next)
-		failed <- err
-	}()
+	failed := expect.Aside(func() error { return expect.Err(server.ReadPDU(ctx, next)) })
 	<-begun
 	cancel()
 	close(wait)
@@ -220,8 +200,7 @@ func TestQueueOfFrames(t *testing.T) {
 			if direct {
 				cb.Flags |= transport.Direct
 			}
-			tr, err := transport.New(cb, nil)
-			require.NoError(t, err)
+			tr := expect.NoError(transport.New(cb, nil)).In(t)
 			client, server := packetPair(t, tr)
 			completes(t, client, server)
 			q := client.Posts(&queue.Options{Frames: true})
@@ -302,8 +281,7 @@ func TestQueueOfFramesRefusesBytes(t *testing.T) {
 		client, server := packetPair(t, packets.Over(transport.NewMemory(), 0))
 		completes(t, client, server)
 		q := client.Posts(&queue.Options{Frames: true})
-		_, err := q.Deliver(expect.Context(t), []byte(post))
-		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorIs(t, expect.Err(q.Deliver(expect.Context(t), []byte(post))), syscall.EINVAL)
 	}
 }
 
@@ -321,20 +299,12 @@ func TestWrappersOverPackets(t *testing.T) {
 	big := string(bytes.Repeat([]byte("x"), 5000))
 	writes(t, server, big)
 	require.Equal(t, big, string(packet(t, client)))
-	traced, err := virtual.TraceStream(client, virtual.TraceOptions{})
-	require.NoError(t, err)
-	defer traced.Close()
+	traced := expect.Open(virtual.TraceStream(client, virtual.TraceOptions{})).In(t)
 	require.True(t, traced.KeepsPackets())
 
 	tr := virtual.Fault(below, virtual.FaultOptions{})
-	l, err := tr.Listen(transport.MemoryAddr(""), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	s, err := tr.Connect(expect.Context(t), l.Addr())
-	require.NoError(t, err)
-	defer s.Close()
-	_, err = s.HandshakePacketHeaderSize(expect.Context(t))
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = virtual.FaultStream(server, virtual.FaultOptions{})
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	l := expect.Open(tr.Listen(transport.MemoryAddr(""), 0)).In(t)
+	s := expect.Open(tr.Connect(expect.Context(t), l.Addr())).In(t)
+	require.ErrorIs(t, expect.Err(s.HandshakePacketHeaderSize(expect.Context(t))), errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(virtual.FaultStream(server, virtual.FaultOptions{})), errors.ErrUnsupported)
 }

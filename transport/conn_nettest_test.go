@@ -8,10 +8,11 @@ import (
 	"net/netip"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/stretchr/testify/require"
 	"golang.org/x/net/nettest"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/virtual"
@@ -52,32 +53,14 @@ func TestNetConnSuite(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			tr, at := tt.make(t)
 			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-				defer cancel()
-				l, err := tr.Listen(at, 0)
-				if err != nil {
-					return nil, nil, nil, err
-				}
+				l := expect.NoError(tr.Listen(at, 0)).In(t)
 				defer l.Close()
-				type accepted struct {
-					s   *transport.Stream
-					err error
-				}
-				done := make(chan accepted, 1)
-				go func() {
-					s, err := l.Accept(ctx)
-					done <- accepted{s, err}
-				}()
-				c, err := tr.Connect(ctx, l.Addr())
-				if err != nil {
-					return nil, nil, nil, err
-				}
-				a := <-done
-				if a.err != nil {
-					c.Close()
-					return nil, nil, nil, a.err
-				}
-				return transport.NetConn(c), transport.NetConn(a.s), func() { c.Close(); a.s.Close() }, nil
+				accepted := make(chan *transport.Stream, 1)
+				go func() { s, _ := l.Accept(expect.Context(t)); accepted <- s }()
+				c := expect.NoError(tr.Connect(expect.Context(t), l.Addr())).In(t)
+				s := <-accepted
+				require.NotNil(t, s)
+				return transport.NetConn(c), transport.NetConn(s), func() { c.Close(); s.Close() }, nil
 			})
 		})
 	}

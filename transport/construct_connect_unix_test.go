@@ -14,15 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
 // crowded is a listener whose backlog is full.
 func crowded(t *testing.T, tr Transport, at Addr) *Listener {
-	l, err := tr.Listen(at, 1)
-	require.NoError(t, err)
-	t.Cleanup(func() { l.Close() })
+	l := expect.Open(tr.Listen(at, 1)).In(t)
 	for range 20 {
 		// where there is room it takes no time, even on a busy machine
 		s, err := tr.Connect(within(t, time.Second), l.Addr())
@@ -50,11 +49,10 @@ func TestConnectUnixRetries(t *testing.T) {
 		calls.Add(1)
 		return connect(u, a, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
 	l := crowded(t, tr, socketPath(t))
 	calls.Store(0)
-	connected := aside(func() error {
+	connected := expect.Aside(func() error {
 		s, err := tr.Connect(soon(t), l.Addr())
 		if err == nil {
 			t.Cleanup(func() { s.Close() })
@@ -63,11 +61,9 @@ func TestConnectUnixRetries(t *testing.T) {
 	})
 	waiting(t, &calls, 3)
 	for range 3 { // room for one more
-		s, err := l.Accept(soon(t))
-		require.NoError(t, err)
-		t.Cleanup(func() { s.Close() })
+		expect.Open(l.Accept(soon(t))).In(t)
 	}
-	require.NoError(t, returns(t, connected))
+	require.NoError(t, expect.Returns(t, connected))
 }
 
 // A listener removes only its own file: that of another listener at the same path stays.
@@ -75,23 +71,17 @@ func TestUnixCloseLeavesOthers(t *testing.T) {
 	for _, imported := range []bool{false, true} {
 		at := socketPath(t)
 		tr := Unix()
-		old, err := tr.Listen(at, 0)
-		require.NoError(t, err)
+		old := expect.NoError(tr.Listen(at, 0)).In(t)
 		if imported {
-			fd, err := old.Descriptor()
-			require.NoError(t, err)
-			dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-			require.NoError(t, err)
+			fd := expect.NoError(old.Descriptor()).In(t)
+			dup := expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)).In(t)
 			require.NoError(t, old.Release())
-			old, err = tr.ImportListener(dup)
-			require.NoError(t, err)
+			old = expect.NoError(tr.ImportListener(dup)).In(t)
 		}
 		require.NoError(t, os.Remove(at.(UnixAddr).Path()))
-		now, err := tr.Listen(at, 0)
-		require.NoError(t, err)
+		now := expect.NoError(tr.Listen(at, 0)).In(t)
 		require.NoError(t, old.Close())
-		c, err := tr.Connect(soon(t), at)
-		require.NoError(t, err)
+		c := expect.NoError(tr.Connect(soon(t), at)).In(t)
 		require.NoError(t, c.Close())
 		require.NoError(t, now.Close())
 		require.NoFileExists(t, at.(UnixAddr).Path())
@@ -99,36 +89,31 @@ func TestUnixCloseLeavesOthers(t *testing.T) {
 }
 
 func TestConnectRefused(t *testing.T) {
-	at, err := ParseAddr(port.Vacant(t))
-	require.NoError(t, err)
-	_, err = TCP().Connect(soon(t), at)
+	at := expect.NoError(ParseAddr(port.Vacant(t))).In(t)
+	_, err := TCP().Connect(soon(t), at)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	var op *OpError
-	require.ErrorAs(t, err, &op)
+	op := expect.As[*OpError](t, err)
 	require.Equal(t, "connect", op.Op)
 	require.Equal(t, at, op.Addr)
 	require.EqualError(t, err, "connect "+at.String()+": connection refused")
 
-	_, err = Unix().Connect(soon(t), socketPath(t))
-	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = NewMemory().Connect(soon(t), MemoryAddr("nobody"))
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	_, err = FromNet(overTCP()).Connect(soon(t), at)
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Err(Unix().Connect(soon(t), socketPath(t))), syscall.ENOENT)
+	require.ErrorIs(t, expect.Err(NewMemory().Connect(soon(t), MemoryAddr("nobody"))), syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Err(FromNet(overTCP()).Connect(soon(t), at)), syscall.ECONNREFUSED)
 }
 
 // The later failure of a connect in progress is found out by SO_ERROR. The kernel tries again after
 // a second, and is refused then.
 func TestConnectRefusedLater(t *testing.T) {
 	l := crowded(t, TCP(), loopback())
-	connected := aside(func() error { _, err := TCP().Connect(soon(t), l.Addr()); return err })
+	connected := expect.Aside(func() error { _, err := TCP().Connect(soon(t), l.Addr()); return err })
 	select {
 	case err := <-connected:
 		require.FailNow(t, "the backlog was not full", "%v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	require.NoError(t, l.Close())
-	require.ErrorIs(t, returns(t, connected), syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Returns(t, connected), syscall.ECONNREFUSED)
 }
 
 // What Connect may return for a connection that is up, or fails.
@@ -154,11 +139,8 @@ func TestConnectAnswers(t *testing.T) {
 			socket, closing := cb.Socket, cb.Close
 			cb.Socket = func(setup any, a Addr) (int, error) { open.Add(1); return socket(setup, a) }
 			cb.Close = func(fd int) error { open.Add(-1); return closing(fd) }
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			l, err := TCP().Listen(loopback(), 0)
-			require.NoError(t, err)
-			defer l.Close()
+			tr := expect.NoError(New(cb, nil)).In(t)
+			l := expect.Open(TCP().Listen(loopback(), 0)).In(t)
 			s, err := tr.Connect(soon(t), l.Addr())
 			if tt.want != nil {
 				require.ErrorIs(t, err, tt.want)
@@ -167,12 +149,9 @@ func TestConnectAnswers(t *testing.T) {
 			}
 			require.NoError(t, err)
 			defer s.Close()
-			peer, err := l.Accept(soon(t))
-			require.NoError(t, err)
-			defer peer.Close()
+			peer := expect.Open(l.Accept(soon(t))).In(t)
 			requireWrites(t, s, "up")
-			_, err = peer.Readv(soon(t), make([]byte, 2))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(peer.Readv(soon(t), make([]byte, 2))))
 		})
 	}
 }
@@ -186,8 +165,7 @@ func TestConnectInterrupted(t *testing.T) {
 		}
 		return connect(fd, a, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
 	pair(t, tr, loopback())
 	require.Equal(t, 3, calls)
 }
@@ -235,9 +213,8 @@ func TestOpeningFaults(t *testing.T) {
 				return fd, err
 			}
 			cb.Close = func(fd int) error { open.Add(-1); return closing(fd) }
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			_, err = tr.Listen(loopback(), 0)
+			tr := expect.NoError(New(cb, nil)).In(t)
+			_, err := tr.Listen(loopback(), 0)
 			require.ErrorIs(t, err, tt.want)
 			require.ErrorContains(t, err, tt.names)
 			if fault := (*CallbackError)(nil); tt.names != "" && tt.want != failed {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // acceptOne connects with connect and accepts at l.
@@ -19,7 +21,7 @@ func acceptOne(t testing.TB, l *Listener, connect func() (*Stream, error)) (clie
 		connected <- err
 	}()
 	server, err := l.Accept(soon(t))
-	require.NoError(t, returns(t, connected))
+	require.NoError(t, expect.Returns(t, connected))
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
@@ -29,11 +31,9 @@ func acceptOne(t testing.TB, l *Listener, connect func() (*Stream, error)) (clie
 func requireSpeak(t testing.TB, a, b *Stream) {
 	t.Helper()
 	for _, way := range [][2]*Stream{{a, b}, {b, a}} {
-		_, err := way[0].Writev(soon(t), []byte("words"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(way[0].Writev(soon(t), []byte("words"))))
 		p := make([]byte, 5)
-		_, err = way[1].Readv(soon(t), p)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(way[1].Readv(soon(t), p)))
 		require.Equal(t, "words", string(p))
 	}
 }
@@ -41,15 +41,11 @@ func requireSpeak(t testing.TB, a, b *Stream) {
 // wildcard is a family's wildcard, with port 0.
 func wildcard(t testing.TB, family string) Addr {
 	t.Helper()
-	a, err := ParseInet(family, "", 0)
-	require.NoError(t, err)
-	return a
+	return expect.NoError(ParseInet(family, "", 0)).In(t)
 }
 
 func TestConnectTCP(t *testing.T) {
-	l, err := ListenTCP(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(ListenTCP(loopback(), 0)).In(t)
 	local := loopback()
 	for range 2 { // the second time from the port of the first
 		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
@@ -80,10 +76,7 @@ func TestConnectTCP(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = ConnectTCP(ctx, nil, l.Addr())
-	require.ErrorIs(t, err, context.Canceled)
-	_, err = ListenTCP(UnixAddr("/x"), 0)
-	require.ErrorIs(t, err, syscall.EINVAL)
-	_, err = ListenTCP(nil, 0)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(ConnectTCP(ctx, nil, l.Addr())), context.Canceled)
+	require.ErrorIs(t, expect.Err(ListenTCP(UnixAddr("/x"), 0)), syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(ListenTCP(nil, 0)), syscall.EINVAL)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 
@@ -23,10 +24,8 @@ import (
 )
 
 func TestConnectTCPElsewhere(t *testing.T) {
-	l, err := ListenTCP(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	_, err = ConnectTCP(soon(t), FromAddrPort(netip.MustParseAddrPort("192.0.2.1:0")), l.Addr())
+	l := expect.Open(ListenTCP(loopback(), 0)).In(t)
+	_, err := ConnectTCP(soon(t), FromAddrPort(netip.MustParseAddrPort("192.0.2.1:0")), l.Addr())
 	require.ErrorIs(t, err, syscall.EADDRNOTAVAIL, "an address of somebody else")
 	_, err = ConnectTCP(soon(t), l.Addr(), FromAddrPort(netip.MustParseAddrPort("127.0.0.1:1")))
 	require.Error(t, err, "a port at which somebody listens")
@@ -37,15 +36,12 @@ func TestConnectTCPElsewhere(t *testing.T) {
 func TestConnectTCPFromPortAgain(t *testing.T) {
 	local := FromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port.Free(t))))
 	for range 2 {
-		l, err := ListenTCP(loopback(), 0)
-		require.NoError(t, err)
+		l := expect.NoError(ListenTCP(loopback(), 0)).In(t)
 		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectTCP(soon(t), local, l.Addr()) })
 		require.NoError(t, c.CloseWrite())
-		_, err = s.Readv(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF)
+		require.ErrorIs(t, expect.Err(s.Readv(soon(t), make([]byte, 1))), io.EOF)
 		require.NoError(t, s.Close())
-		_, err = c.Readv(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF)
+		require.ErrorIs(t, expect.Err(c.Readv(soon(t), make([]byte, 1))), io.EOF)
 		require.NoError(t, c.Close())
 		require.NoError(t, l.Close())
 	}
@@ -53,9 +49,7 @@ func TestConnectTCPFromPortAgain(t *testing.T) {
 
 func TestConnectUnix(t *testing.T) {
 	dir := sockdir.New(t)
-	l, err := ListenUnix(UnixAddr(filepath.Join(dir, "listener")), 0)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(ListenUnix(UnixAddr(filepath.Join(dir, "listener")), 0)).In(t)
 	path := UnixAddr(filepath.Join(dir, "client"))
 	for _, local := range []Addr{nil, UnixAddr(""), path, path} {
 		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), local, l.Addr()) })
@@ -65,21 +59,18 @@ func TestConnectUnix(t *testing.T) {
 		require.Equal(t, orUnnamed(local), c.LocalAddr())
 		if local == path {
 			require.FileExists(t, path.Path())
-			_, err := ConnectUnix(soon(t), local, l.Addr())
-			require.ErrorIs(t, err, syscall.EADDRINUSE)
+			require.ErrorIs(t, expect.Err(ConnectUnix(soon(t), local, l.Addr())), syscall.EADDRINUSE)
 		}
 		require.NoError(t, c.Close())
 		require.NoFileExists(t, path.Path())
 	}
-	_, err = ConnectUnix(soon(t), path, UnixAddr(filepath.Join(dir, "nobody")))
-	require.ErrorIs(t, err, syscall.ENOENT)
+	require.ErrorIs(t, expect.Err(ConnectUnix(soon(t), path, UnixAddr(filepath.Join(dir, "nobody")))), syscall.ENOENT)
 	require.NoFileExists(t, path.Path())
 	for _, tt := range []struct{ local, remote Addr }{{loopback(), l.Addr()}, {nil, loopback()}, {nil, nil}, {MemoryAddr("x"), l.Addr()}} {
 		_, err := ConnectUnix(soon(t), tt.local, tt.remote)
 		require.ErrorIs(t, err, syscall.EINVAL, "%v %v", tt.local, tt.remote)
 	}
-	_, err = ListenUnix(loopback(), 0)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(ListenUnix(loopback(), 0)), syscall.EINVAL)
 }
 
 // Where a socket is to be found the empty path is refused, and the error says so.
@@ -100,9 +91,7 @@ func TestUnixUnnamed(t *testing.T) {
 // Package net's kinds of address can be used in place of this package's own.
 func TestConstructorsTakeNetAddrs(t *testing.T) {
 	path := filepath.Join(sockdir.New(t), "s")
-	l, err := ListenUnix(&net.UnixAddr{Name: path, Net: "unix"}, 0)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(ListenUnix(&net.UnixAddr{Name: path, Net: "unix"}, 0)).In(t)
 	c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), nil, &net.UnixAddr{Name: path, Net: "unix"}) })
 	requireSpeak(t, c, s)
 	pair(t, Unix(), &net.UnixAddr{Name: filepath.Join(sockdir.New(t), "s"), Net: "unix"}) // as with the plug-in
@@ -125,25 +114,20 @@ func TestUnixPair(t *testing.T) {
 	for _, s := range []*Stream{a, b} {
 		require.Equal(t, UnixAddr(""), s.LocalAddr())
 		require.Equal(t, UnixAddr(""), s.RemoteAddr())
-		fd, err := s.Descriptor()
-		require.NoError(t, err)
-		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-		require.NoError(t, err)
+		fd := expect.NoError(s.Descriptor()).In(t)
+		flags := expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)).In(t)
 		require.NotZero(t, flags&unix.FD_CLOEXEC)
 	}
 	require.NoError(t, a.Close())
-	_, err = b.Read(soon(t), make([]byte, 1))
-	require.Equal(t, io.EOF, err)
+	require.Equal(t, io.EOF, expect.Err(b.Read(soon(t), make([]byte, 1))))
 }
 
 // rawSocket makes a descriptor, which the test has to close.
 func rawSocket(t testing.TB, family, kind int, at Addr) int {
 	t.Helper()
-	fd, err := unix.Socket(family, kind, 0)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.Socket(family, kind, 0)).In(t)
 	if at != nil {
-		sa, err := ToSockaddr(at)
-		require.NoError(t, err)
+		sa := expect.NoError(ToSockaddr(at)).In(t)
 		require.NoError(t, unix.Bind(fd, sa))
 	}
 	return fd
@@ -154,15 +138,9 @@ func TestConstructorsNameTheAddress(t *testing.T) {
 	ctx := soon(t)
 	dir := sockdir.New(t)
 	at := func(name string) Addr { return UnixAddr(filepath.Join(dir, name)) }
-	l, err := ListenTCP(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	s, err := ListenUnix(at("s"), 0)
-	require.NoError(t, err)
-	defer s.Close()
-	other, err := ListenUnix(at("other"), 0)
-	require.NoError(t, err)
-	defer other.Close()
+	l := expect.Open(ListenTCP(loopback(), 0)).In(t)
+	s := expect.Open(ListenUnix(at("s"), 0)).In(t)
+	other := expect.Open(ListenUnix(at("other"), 0)).In(t)
 
 	for _, tt := range []struct {
 		about Addr
@@ -193,17 +171,13 @@ func TestSocketsLeaveStandardStreams(t *testing.T) {
 		return
 	}
 	const low = 0
-	saved, err := sys.Dup(low)
-	require.NoError(t, err)
+	saved := expect.NoError(sys.Dup(low)).In(t)
 	// The descriptor is another one, and nothing else has taken the place either, so that the next
 	// socket might.
 	requireFree := func(of interface{ Descriptor() (int, error) }) {
 		t.Helper()
-		fd, err := of.Descriptor()
-		require.NoError(t, err)
-		require.Greater(t, fd, 2)
-		_, err = sys.Fcntl(low, unix.F_GETFD, 0)
-		require.ErrorIs(t, err, unix.EBADF)
+		require.Greater(t, expect.NoError(of.Descriptor()).In(t), 2)
+		require.ErrorIs(t, expect.Err(sys.Fcntl(low, unix.F_GETFD, 0)), unix.EBADF)
 	}
 	require.NoError(t, unix.Close(low))
 	defer func() {
@@ -214,21 +188,15 @@ func TestSocketsLeaveStandardStreams(t *testing.T) {
 		func() (*Listener, error) { return ListenTCP(loopback(), 0) },
 		func() (*Listener, error) { return ListenUnix(UnixAddr(filepath.Join(sockdir.New(t), "s")), 0) },
 	} {
-		l, err := listen()
-		require.NoError(t, err)
-		defer l.Close()
+		l := expect.Open(listen()).In(t)
 		requireFree(l)
 		connect := ConnectTCP
 		if l.Addr().Network() == "unix" {
 			connect = ConnectUnix
 		}
-		s, err := connect(soon(t), nil, l.Addr())
-		require.NoError(t, err)
-		defer s.Close()
+		s := expect.Open(connect(soon(t), nil, l.Addr())).In(t)
 		requireFree(s)
-		s, err = l.Accept(soon(t))
-		require.NoError(t, err)
-		defer s.Close()
+		s = expect.Open(l.Accept(soon(t))).In(t)
 		requireFree(s)
 	}
 	one, other, err := UnixPair() // last: what a pair waits with may take the place
@@ -236,8 +204,6 @@ func TestSocketsLeaveStandardStreams(t *testing.T) {
 	defer one.Close()
 	defer other.Close()
 	for _, s := range []*Stream{one, other} {
-		fd, err := s.Descriptor()
-		require.NoError(t, err)
-		require.Greater(t, fd, 2)
+		require.Greater(t, expect.NoError(s.Descriptor()).In(t), 2)
 	}
 }

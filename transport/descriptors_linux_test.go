@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
@@ -18,8 +19,8 @@ func TestConnectsInProgress(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var cancelled, established []<-chan error
 	for range 3 {
-		cancelled = append(cancelled, aside(func() error { _, err := TCP().Connect(ctx, l.Addr()); return err }))
-		established = append(established, aside(func() error {
+		cancelled = append(cancelled, expect.Aside(func() error { _, err := TCP().Connect(ctx, l.Addr()); return err }))
+		established = append(established, expect.Aside(func() error {
 			s, err := TCP().Connect(soon(t), l.Addr())
 			if err != nil {
 				return err
@@ -29,7 +30,7 @@ func TestConnectsInProgress(t *testing.T) {
 	}
 	time.AfterFunc(5*time.Millisecond, cancel)
 	for _, c := range cancelled {
-		require.ErrorIs(t, returns(t, c), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, c), context.Canceled)
 	}
 	accepting, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -43,7 +44,7 @@ func TestConnectsInProgress(t *testing.T) {
 		}
 	})
 	for _, c := range established {
-		require.NoError(t, returns(t, c))
+		require.NoError(t, expect.Returns(t, c))
 	}
 	stop()
 	wg.Wait()
@@ -75,16 +76,16 @@ func TestDescriptors(t *testing.T) {
 		defer cancel()
 		for i, idle := range []*Stream{c, s} {
 			waiting, stop := context.WithCancel(ctx)
-			reading := aside(func() error { _, err := idle.Readv(waiting, make([]byte, 1)); return err })
+			reading := expect.Aside(func() error { _, err := idle.Readv(waiting, make([]byte, 1)); return err })
 			require.Eventually(t, func() bool { return opened(t, before) == 3+i }, tooLong, time.Millisecond)
 			stop()
-			require.ErrorIs(t, returns(t, reading), context.Canceled)
+			require.ErrorIs(t, expect.Returns(t, reading), context.Canceled)
 		}
 		require.Equal(t, 4, opened(t, before), "nobody had to wait for room")
-		stuck := aside(func() error { _, err := c.Writev(ctx, make([]byte, 64<<20)); return err })
+		stuck := expect.Aside(func() error { _, err := c.Writev(ctx, make([]byte, 64<<20)); return err })
 		require.Eventually(t, func() bool { return opened(t, before) == 5 }, tooLong, time.Millisecond)
 		cancel()
-		require.ErrorIs(t, returns(t, stuck), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, stuck), context.Canceled)
 		require.Equal(t, 5, opened(t, before))
 		require.NoError(t, c.Close())
 		require.Equal(t, 2, opened(t, before))

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 func TestOpError(t *testing.T) {
@@ -34,8 +36,7 @@ func TestOpError(t *testing.T) {
 		require.Equal(t, tt.timeout, tt.err.Timeout(), tt.text)
 		require.False(t, tt.err.Temporary())
 		require.ErrorIs(t, tt.err, tt.is)
-		var ne net.Error
-		require.ErrorAs(t, fmt.Errorf("outside: %w", tt.err), &ne)
+		expect.As[net.Error](t, fmt.Errorf("outside: %w", tt.err))
 	}
 	require.NoError(t, opError("read", nil, nil))
 }
@@ -44,8 +45,7 @@ func TestCallbackError(t *testing.T) {
 	err := opError("read", nil, contractError("Read", "%d bytes", -1))
 	require.Equal(t, "read: plug-in callback Read: the plug-in broke its contract: -1 bytes", err.Error())
 	require.ErrorIs(t, err, ErrContract)
-	var cb *CallbackError
-	require.ErrorAs(t, err, &cb)
+	cb := expect.As[*CallbackError](t, err)
 	require.Equal(t, "Read", cb.Callback)
 	for _, sentinel := range []error{ErrBusy, ErrPoisoned, ErrContract, ErrUnresponsive, ErrPanic} {
 		require.Equal(t, sentinel == ErrContract, errors.Is(err, sentinel))

@@ -29,10 +29,10 @@ func TestFromNetWithoutEnd(t *testing.T) {
 	n := wrapped(func(c net.Conn) net.Conn { return deafConn{c} })
 	c, s := pair(t, FromNet(n), loopback())
 	ctx, cancel := context.WithCancel(t.Context())
-	read := aside(func() error { return second(c.Read(ctx, make([]byte, 1))) })
+	read := expect.Aside(func() error { return expect.Err(c.Read(ctx, make([]byte, 1))) })
 	expect.WaitsIn(t, "IO wait", "net.(*conn).Read(")
 	cancel()
-	err := returns(t, read)
+	err := expect.Returns(t, read)
 	require.ErrorIs(t, err, ErrUnresponsive)
 	require.ErrorContains(t, err, "a deadline of the net.Conn has to end it")
 	require.NoError(t, s.Close()) // ends the Read
@@ -134,7 +134,7 @@ func TestFromNetCloseWriteWaits(t *testing.T) {
 		near, far := net.Pipe()
 		defer far.Close()
 		s := &netSocket{c: orderly{near, make(chan struct{}, 1)}}
-		sent := aside(func() error { return second(s.write([]byte("nobody reads"), Infinite)) })
+		sent := expect.Aside(func() error { return expect.Err(s.write([]byte("nobody reads"), Infinite)) })
 		synctest.Wait()
 		began := time.Now()
 		require.ErrorIs(t, s.closeWrite(), ErrPoisoned)
@@ -144,7 +144,7 @@ func TestFromNetCloseWriteWaits(t *testing.T) {
 		turn := make(chan struct{}, 1)
 		turn <- struct{}{}
 		s = &netSocket{c: orderly{near, turn}}
-		closed := aside(s.closeWrite)
+		closed := expect.Aside(s.closeWrite)
 		time.Sleep(time.Minute)
 		<-turn
 		require.NoError(t, <-closed)
@@ -170,8 +170,7 @@ func TestFromNetCloseWriteEndsWrite(t *testing.T) {
 			n, err := s.write([]byte("nobody reads on"), Infinite)
 			sent <- result{n, err}
 		}()
-		_, err := io.ReadFull(far, make([]byte, 6))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(io.ReadFull(far, make([]byte, 6))))
 		require.NoError(t, s.closeWrite())
 		require.Equal(t, result{6, syscall.EPIPE}, <-sent)
 	})
@@ -206,7 +205,7 @@ func TestFromNetLateInterrupt(t *testing.T) {
 	s := &netSocket{c: c}
 	go s.interrupt(true)
 	<-c.begun
-	written := aside(func() error { _, err := s.write([]byte("two"), time.Minute); return err })
+	written := expect.Aside(func() error { _, err := s.write([]byte("two"), time.Minute); return err })
 	select {
 	case <-c.writes:
 	case <-time.After(50 * time.Millisecond): // it waits for the interrupt
@@ -214,7 +213,7 @@ func TestFromNetLateInterrupt(t *testing.T) {
 	close(c.late)
 	<-c.set
 	go func() { _, _ = io.Copy(io.Discard, far) }()
-	require.NotErrorIs(t, returns(t, written), ErrPoisoned)
+	require.NotErrorIs(t, expect.Returns(t, written), ErrPoisoned)
 }
 
 // A write that waits for the handshake of a tls.Conn, and so for what the peer sends, ends with its
@@ -231,16 +230,15 @@ func TestFromNetWriteInHandshakeEnds(t *testing.T) {
 			require.NoError(t, err)
 			if name == "ctx" {
 				for !writes.Load() { // if the time is over before the write begins, the net.Conn is not called
-					require.ErrorIs(t, second(c.Writev(within(t, 10*time.Millisecond), []byte("x"))), context.DeadlineExceeded)
+					require.ErrorIs(t, expect.Err(c.Writev(within(t, 10*time.Millisecond), []byte("x"))), context.DeadlineExceeded)
 				}
-				_, err = c.Writev(soon(t), []byte("x"))
-				require.ErrorIs(t, err, ErrPoisoned)
+				require.ErrorIs(t, expect.Err(c.Writev(soon(t), []byte("x"))), ErrPoisoned)
 				require.NoError(t, c.Close())
 			} else {
-				wrote := aside(func() error { return second(c.Writev(soon(t), []byte("x"))) })
+				wrote := expect.Aside(func() error { return expect.Err(c.Writev(soon(t), []byte("x"))) })
 				expect.WaitsIn(t, "select", "(*Conn).clientHandshake(")
 				require.NoError(t, c.Close())
-				require.ErrorIs(t, returns(t, wrote), net.ErrClosed)
+				require.ErrorIs(t, expect.Returns(t, wrote), net.ErrClosed)
 			}
 			<-gone
 		})
@@ -252,10 +250,8 @@ func TestFromNetCloseAfterPeer(t *testing.T) {
 	certified := httptest.NewTLSServer(nil)
 	config := certified.TLS.Clone()
 	certified.Close()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	gone := aside(func() error {
+	l := expect.Open(net.Listen("tcp", "127.0.0.1:0")).In(t)
+	gone := expect.Aside(func() error {
 		conn, err := l.Accept()
 		if err == nil {
 			err = tls.Server(conn, config).Handshake()
@@ -269,11 +265,9 @@ func TestFromNetCloseAfterPeer(t *testing.T) {
 		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
 		return d.DialContext(ctx, "tcp", l.Addr().String())
 	}
-	c, err := FromNet(Net{Dial: dial}).Connect(soon(t), MemoryAddr("x"))
-	require.NoError(t, err)
-	defer c.Close()
+	c := expect.Open(FromNet(Net{Dial: dial}).Connect(soon(t), MemoryAddr("x"))).In(t)
 	require.NoError(t, <-gone)
-	require.ErrorIs(t, second(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 	require.NoError(t, c.Close())
 }
 

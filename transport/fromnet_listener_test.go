@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A connection that comes to a listener without deadlines when that is closed already is closed,
@@ -28,11 +30,11 @@ func TestFromNetListenerClosesWhatComesLate(t *testing.T) {
 	}
 	l, err := FromNet(Net{Listen: func(Addr) (net.Listener, error) { return a, nil }}).Listen(loopback(), 1)
 	require.NoError(t, err)
-	accepted := aside(func() error { return second(l.Accept(context.Background())) })
+	accepted := expect.Aside(func() error { return expect.Err(l.Accept(context.Background())) })
 	<-accepting
 	require.NoError(t, l.Close())
-	require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
-	require.Equal(t, io.EOF, returns(t, aside(func() error { return second(other.Read(make([]byte, 1))) })))
+	require.ErrorIs(t, expect.Returns(t, accepted), net.ErrClosed)
+	require.Equal(t, io.EOF, expect.Returns(t, expect.Aside(func() error { return expect.Err(other.Read(make([]byte, 1))) })))
 }
 
 // An ownListener is a listener without deadlines.
@@ -72,12 +74,10 @@ func TestFromNetAcceptPanics(t *testing.T) {
 		require.NoError(t, err)
 		for range 2 {
 			_, err = l.Accept(soon(t))
-			var e *CallbackError
-			require.ErrorAs(t, err, &e)
+			expect.As[*CallbackError](t, err)
 			require.ErrorContains(t, err, says)
 		}
-		c, err := l.Accept(soon(t))
-		require.NoError(t, err)
+		c := expect.NoError(l.Accept(soon(t))).In(t)
 		require.NoError(t, c.Close())
 		require.NoError(t, l.Close())
 	}
@@ -108,18 +108,15 @@ func TestFromNetTemporaryErrors(t *testing.T) {
 		next <- temporary
 	}
 	next <- nil
-	c, err := l.Accept(soon(t))
-	require.NoError(t, err)
+	c := expect.NoError(l.Accept(soon(t))).In(t)
 	require.NoError(t, c.Close())
 	require.Len(t, told, 1)
 	require.ErrorIs(t, told[0], refused)
 
 	next <- refused
-	_, err = l.Accept(soon(t))
-	require.ErrorIs(t, err, refused)
+	require.ErrorIs(t, expect.Err(l.Accept(soon(t))), refused)
 	next <- nil
-	c, err = l.Accept(soon(t))
-	require.NoError(t, err)
+	c = expect.NoError(l.Accept(soon(t))).In(t)
 	require.NoError(t, c.Close())
 
 	_, err = l.Accept(NoWait()) // a time-out calls itself temporary, too
@@ -156,8 +153,7 @@ func TestFromNetListenerCloseFails(t *testing.T) {
 				l, err := listen(a)
 				return wrap(l), err
 			}
-			l, err := FromNet(n).Listen(loopback(), 0)
-			require.NoError(t, err)
+			l := expect.NoError(FromNet(n).Listen(loopback(), 0)).In(t)
 			require.ErrorIs(t, l.Close(), syscall.EIO)
 			require.ErrorIs(t, l.Close(), syscall.EIO, "again")
 		})
@@ -181,19 +177,17 @@ func TestFromNetListenerGoesOn(t *testing.T) {
 		_, err = l.Accept(NoWait())
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		ctx, cancel := context.WithCancel(context.Background())
-		accepted := aside(func() error { _, err := l.Accept(ctx); return err })
+		accepted := expect.Aside(func() error { _, err := l.Accept(ctx); return err })
 		waiting(t, &accepting, 1)
 		cancel()
-		require.ErrorIs(t, returns(t, accepted), context.Canceled)
-		accepted = aside(func() error { _, err := l.Accept(context.Background()); return err })
+		require.ErrorIs(t, expect.Returns(t, accepted), context.Canceled)
+		accepted = expect.Aside(func() error { _, err := l.Accept(context.Background()); return err })
 		require.Eventually(t, l.accepting.Load, tooLong, time.Millisecond)
 		require.NoError(t, l.Pause(soon(t)))
-		require.ErrorIs(t, returns(t, accepted), ErrPaused)
+		require.ErrorIs(t, expect.Returns(t, accepted), ErrPaused)
 		l.Resume()
-		c, err := tr.Connect(soon(t), l.Addr())
-		require.NoError(t, err)
-		s, err := l.Accept(soon(t))
-		require.NoError(t, err)
+		c := expect.NoError(tr.Connect(soon(t), l.Addr())).In(t)
+		s := expect.NoError(l.Accept(soon(t))).In(t)
 		requireSpeak(t, c, s)
 		require.NoError(t, s.Close())
 		require.NoError(t, c.Close())

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // overTCP is the Net of package net's TCP.
@@ -43,21 +45,16 @@ func TestFromNetHeaderSize(t *testing.T) {
 		n := overTCP()
 		n.HeaderSize = size
 		c, _ := pair(t, FromNet(n), loopback())
-		got, err := c.HandshakePacketHeaderSize(soon(t))
-		require.NoError(t, err)
-		require.Equal(t, want, got)
+		require.Equal(t, want, expect.NoError(c.HandshakePacketHeaderSize(soon(t))).In(t))
 	}
 }
 
 func TestFromNetWithoutListenOrDial(t *testing.T) {
 	tr := FromNet(Net{})
-	_, err := tr.Listen(loopback(), 0)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = tr.Connect(soon(t), loopback())
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(tr.Listen(loopback(), 0)), errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(tr.Connect(soon(t), loopback())), errors.ErrUnsupported)
 	require.False(t, tr.Movable())
-	_, err = tr.Import(0, nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(tr.Import(0, nil)), errors.ErrUnsupported)
 }
 
 // A dialled connection that arrives at the moment of its cancellation is closed, not lost.
@@ -74,9 +71,7 @@ func TestFromNetCancelledDial(t *testing.T) {
 		open.Add(1)
 		return countedConn{c, &open}, nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(net.Listen("tcp", "127.0.0.1:0")).In(t)
 	for range 5 {
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(time.Millisecond, cancel)
@@ -100,8 +95,7 @@ func TestFromNetConnectNoWait(t *testing.T) {
 			c, _ := net.Pipe()
 			return c, nil
 		}})
-		s, err := tr.Connect(NoWait(), loopback())
-		require.NoError(t, err)
+		s := expect.NoError(tr.Connect(NoWait(), loopback())).In(t)
 		require.NoError(t, s.Close())
 	})
 }
@@ -123,11 +117,9 @@ func TestFromNetGivesNothing(t *testing.T) {
 		Dial:   func(context.Context, Addr) (net.Conn, error) { return nil, nil },
 		Listen: func(Addr) (net.Listener, error) { return nil, nil },
 	})
-	var e *CallbackError
-	_, err := tr.Connect(soon(t), loopback())
-	require.ErrorAs(t, err, &e)
+	e := expect.As[*CallbackError](t, expect.Err(tr.Connect(soon(t), loopback())))
 	require.Equal(t, "Dial", e.Callback)
-	_, err = tr.Listen(loopback(), 1)
+	_, err := tr.Listen(loopback(), 1)
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, "Listen", e.Callback)
 	require.ErrorIs(t, err, ErrContract)
@@ -143,10 +135,10 @@ func TestFromNetDialGivesUpInItsOwnWords(t *testing.T) {
 		return nil, errors.New("gave up")
 	}})
 	ctx, cancel := context.WithCancel(context.Background())
-	connected := aside(func() error { return second(tr.Connect(ctx, loopback())) })
+	connected := expect.Aside(func() error { return expect.Err(tr.Connect(ctx, loopback())) })
 	<-dialling
 	cancel()
-	require.ErrorIs(t, returns(t, connected), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, connected), context.Canceled)
 }
 
 // The other end of a net.Pipe, on which no deadline can be set once either end is closed, ends the
@@ -156,8 +148,7 @@ func TestFromNetPipeEnds(t *testing.T) {
 	c, err := FromNet(Net{Dial: func(context.Context, Addr) (net.Conn, error) { return one, nil }}).Connect(soon(t), loopback())
 	require.NoError(t, err)
 	require.NoError(t, other.Close())
-	_, err = c.Read(soon(t), make([]byte, 1))
-	require.Equal(t, io.EOF, err)
+	require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
 	require.NoError(t, c.Close())
 }
 
@@ -192,8 +183,7 @@ func TestFromNetEmptyReads(t *testing.T) {
 			}()
 			requireReads(t, c, "text")
 		}
-		_, err = c.Readv(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, end)
+		require.ErrorIs(t, expect.Err(c.Readv(soon(t), make([]byte, 1))), end)
 		_ = theirs.Close()
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A read that gives up does not end a write at the same time: a tls.Conn does not write again after
@@ -17,17 +19,16 @@ func TestFromNetReadGivenUp(t *testing.T) {
 	sticky := func(c net.Conn) net.Conn { return &stickyConn{Conn: c} }
 	c, s := pair(t, FromNet(wrapped(sticky)), loopback())
 	sent := make([]byte, 16<<20)
-	written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
+	written := expect.Aside(func() error { _, err := c.Writev(soon(t), sent); return err })
 	for range 20 {
 		ctx, cancel := context.WithCancel(context.Background())
-		read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+		read := expect.Aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
 		require.Eventually(t, c.reading.Load, tooLong, time.Millisecond)
 		cancel()
-		require.ErrorIs(t, returns(t, read), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, read), context.Canceled)
 	}
-	_, err := s.Readv(soon(t), make([]byte, len(sent)))
-	require.NoError(t, err)
-	require.NoError(t, returns(t, written))
+	require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(sent)))))
+	require.NoError(t, expect.Returns(t, written))
 }
 
 // A foreignTimeout is a conn whose time-outs are those of a multiplexer. gone: it has ended, for
@@ -90,15 +91,12 @@ func TestFromNetForeignTimeouts(t *testing.T) {
 	c, far := pair(t, tr, loopback())
 	for range 3 {
 		ctx, cancel := context.WithTimeout(soon(t), 5*time.Millisecond)
-		_, err := c.Read(ctx, make([]byte, 8))
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, expect.Err(c.Read(ctx, make([]byte, 8))), context.DeadlineExceeded)
 		cancel()
-		_, err = c.Read(NoWait(), make([]byte, 8))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err(c.Read(NoWait(), make([]byte, 8))), os.ErrDeadlineExceeded)
 		interrupted, end := context.WithCancel(soon(t))
 		time.AfterFunc(5*time.Millisecond, end)
-		_, err = c.Read(interrupted, make([]byte, 8))
-		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, expect.Err(c.Read(interrupted, make([]byte, 8))), context.Canceled)
 	}
 	for err = error(nil); err == nil; {
 		_, err = c.Writev(NoWait(), make([]byte, 1<<20))

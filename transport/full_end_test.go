@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // How a callback ends that is not ended by Interrupt: late, or never, or its goroutine with it.
@@ -57,24 +60,21 @@ func TestFullUnresponsive(t *testing.T) {
 			}()
 
 			ctx, cancel := context.WithCancel(context.Background())
-			got := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+			got := expect.Aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
 			waiting(t, &inside, 1)
 			cancel()
-			err := returns(t, got)
-			var cbErr *CallbackError
-			require.ErrorAs(t, err, &cbErr)
+			err := expect.Returns(t, got)
+			cbErr := expect.As[*CallbackError](t, err)
 			require.ErrorIs(t, err, ErrUnresponsive)
 			require.Equal(t, culprit, cbErr.Callback)
 
 			_, err = c.Writev(soon(t), []byte("x"))
 			require.ErrorIs(t, err, ErrUnresponsive, "the socket is dead for the other direction too")
-			err = returns(t, aside(c.Close))
-			require.ErrorIs(t, err, ErrUnresponsive)
+			require.ErrorIs(t, expect.Returns(t, expect.Aside(c.Close)), ErrUnresponsive)
 			require.Zero(t, closed.Load(), "C was closed under a running callback")
 
 			requireWrites(t, c2, "unharmed")
-			_, err = s2.Readv(soon(t), make([]byte, 8))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s2.Readv(soon(t), make([]byte, 8))))
 			require.NoError(t, s.Close())
 		})
 	}
@@ -95,9 +95,8 @@ func TestFullExits(t *testing.T) {
 			cb.Write = cb.Read
 			cb.CheckPeer = func(*memorySocket, string) error { runtime.Goexit(); return nil }
 			c, s := pairOf(t, cb)
-			err := returns(t, aside(func() error { return call(c, s) }))
-			var e *CallbackError
-			require.ErrorAs(t, err, &e)
+			err := expect.Returns(t, expect.Aside(func() error { return call(c, s) }))
+			e := expect.As[*CallbackError](t, err)
 			require.Equal(t, name, e.Callback)
 			require.ErrorIs(t, err, ErrPanic)
 			require.Equal(t, err.(*OpError).Err, call(c, s).(*OpError).Err)
@@ -113,7 +112,7 @@ func TestDirectExits(t *testing.T) {
 	cb.Flags |= Direct
 	cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { runtime.Goexit(); return 0, nil }
 	c, _ := pairOf(t, cb)
-	requireExit(t, "Read", func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+	requireExit(t, "Read", func() error { return expect.Err(c.Read(context.Background(), make([]byte, 1))) })
 	require.NoError(t, c.Close())
 }
 
@@ -126,10 +125,9 @@ func requireExit(t *testing.T, callback string, call func() error) {
 		defer close(gone)
 		_ = call()
 	}()
-	returns(t, gone)
-	err := returns(t, aside(call))
-	var fault *CallbackError
-	require.ErrorAs(t, err, &fault)
+	expect.Returns(t, gone)
+	err := expect.Returns(t, expect.Aside(call))
+	fault := expect.As[*CallbackError](t, err)
 	require.Equal(t, callback, fault.Callback)
 	require.ErrorIs(t, err, ErrPanic)
 }
@@ -157,10 +155,10 @@ func TestFullReadLeftBehindKeepsItsBuffer(t *testing.T) {
 	c, s := pairOf(t, cb)
 	requireWrites(t, c, "come")
 	ctx, cancel := context.WithCancel(context.Background())
-	got := aside(func() error { _, err := s.Readv(ctx, make([]byte, 100)); return err })
+	got := expect.Aside(func() error { _, err := s.Readv(ctx, make([]byte, 100)); return err })
 	waiting(t, &calls, 2)
 	cancel()
-	require.ErrorIs(t, returns(t, got), ErrUnresponsive)
+	require.ErrorIs(t, expect.Returns(t, got), ErrUnresponsive)
 	ahead := s.buf[s.r:s.w]
 	require.Equal(t, "come", string(ahead))
 	close(release)
@@ -182,24 +180,27 @@ func TestFullWriteLeftBehindKeepsItsVector(t *testing.T) {
 		}
 		c, _ := pairOf(t, cb)
 		ctx, cancel := context.WithCancel(t.Context())
-		got := aside(func() error { _, err := c.Writev(ctx, []byte("abc"), []byte("def")); return err })
+		got := expect.Aside(func() error { _, err := c.Writev(ctx, []byte("abc"), []byte("def")); return err })
 		synctest.Wait()
 		cancel()
-		require.ErrorIs(t, returns(t, got), ErrUnresponsive)
-		require.Error(t, second(c.Writev(t.Context(), []byte("uvw"), []byte("xyz"))))
+		require.ErrorIs(t, expect.Returns(t, got), ErrUnresponsive)
+		require.Error(t, expect.Err(c.Writev(t.Context(), []byte("uvw"), []byte("xyz"))))
 		close(release)
-		require.Equal(t, "abcdef", returns(t, its))
+		require.Equal(t, "abcdef", expect.Returns(t, its))
 	})
 }
 
 // When a callback comes back long after it was given up, C is closed after all, and so is the
 // connection that an Accept has brought.
 func TestFullComesBackLate(t *testing.T) {
-	for _, callback := range []string{"Connect", "Accept", "Read"} {
-		t.Run(callback, func(t *testing.T) {
+	for _, name := range []string{"Connect", "Accept", "Read", "Connect without Interrupt"} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				callback, without, _ := strings.Cut(name, " ")
 				cb := memoryCallbacks()
-				cb.Interrupt = func(*memorySocket) {}
+				if cb.Interrupt = nil; without == "" {
+					cb.Interrupt = func(*memorySocket) {}
+				}
 				release := make(chan struct{})
 				open := map[*memorySocket]bool{}
 				var mu sync.Mutex
@@ -238,15 +239,14 @@ func TestFullComesBackLate(t *testing.T) {
 					}
 					return read(s, p, tmo)
 				}
-				tr, err := New(cb, nil)
-				require.NoError(t, err)
-				l, err := tr.Listen(MemoryAddr("x"), 0)
-				require.NoError(t, err)
+				tr := expect.NoError(New(cb, nil)).In(t)
+				l := expect.NoError(tr.Listen(MemoryAddr("x"), 0)).In(t)
 				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()
 				c, err := tr.Connect(ctx, MemoryAddr("x"))
 				if callback == "Connect" {
 					require.ErrorIs(t, err, ErrUnresponsive)
+					require.Equal(t, callback, expect.As[*CallbackError](t, err).Callback)
 				} else {
 					require.NoError(t, err)
 				}
@@ -259,12 +259,14 @@ func TestFullComesBackLate(t *testing.T) {
 				}
 				if callback == "Read" {
 					require.NoError(t, err)
-					_, err = c.Readv(ctx, make([]byte, 1))
-					require.ErrorIs(t, err, ErrUnresponsive)
+					require.ErrorIs(t, expect.Err(c.Readv(ctx, make([]byte, 1))), ErrUnresponsive)
 					require.ErrorIs(t, c.Close(), ErrUnresponsive)
 					require.NoError(t, a.Close())
 				}
 				time.Sleep(time.Hour)
+				mu.Lock()
+				require.Len(t, open, 2, "closed under the callback")
+				mu.Unlock()
 				close(release)
 				synctest.Wait()
 				if callback == "Accept" {
@@ -286,14 +288,10 @@ func TestDirectComesBackLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cb := memoryCallbacks()
 		cb.Flags |= Direct
-		write := cb.Write
 		late := make(chan struct{})
-		cb.Write = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
-			<-late
-			return write(s, p, tmo)
-		}
+		first(&cb.Write, func() { <-late })
 		c, _ := pairOf(t, cb)
-		sent := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
+		sent := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), []byte("x"))) })
 		synctest.Wait()
 		require.ErrorIs(t, c.Close(), ErrUnresponsive)
 		close(late)

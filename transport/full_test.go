@@ -33,18 +33,22 @@ const tooLong = expect.Limit
 // soon is a context for operations that must succeed.
 func soon(t testing.TB) context.Context { return expect.Context(t) }
 
-// returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
-
-// aside runs an operation in another goroutine and gives its error.
-func aside(op func() error) <-chan error {
-	c := make(chan error, 1)
-	go func() { c <- op() }()
-	return c
+// first has before run at each Read, or at each Write.
+func first[C any](call *func(c C, p []byte, tmo time.Duration) (int, error), before func()) {
+	good := *call
+	*call = func(c C, p []byte, tmo time.Duration) (int, error) {
+		before()
+		return good(c, p, tmo)
+	}
 }
 
-// second is the error of a call with two results.
-func second[T any](_ T, err error) error { return err }
+// closed closes a stream that a call has given, and returns what has failed.
+func closed(s *Stream, err error) error {
+	if err == nil {
+		err = s.Close()
+	}
+	return err
+}
 
 // waiting waits until n calls have begun.
 func waiting(t testing.TB, n *atomic.Int32, want int32) {
@@ -70,8 +74,7 @@ func TestFullBytesBesideTimeout(t *testing.T) {
 		require.NoError(t, err, name)
 		require.EqualValues(t, len(sent), n, name)
 		got := make([]byte, len(sent))
-		_, err = s.Readv(soon(t), got)
-		require.NoError(t, err, name)
+		require.NoError(t, expect.Err(s.Readv(soon(t), got)), name)
 		require.Equal(t, string(sent), string(got), name)
 		_, err = s.Read(NoWait(), got)
 		require.True(t, isTimeout(err), name)
@@ -150,8 +153,7 @@ func TestFullBytesBesideETIMEDOUT(t *testing.T) {
 			end()
 			require.NoError(t, err)
 			require.Equal(t, 2, k)
-			_, err = c.Read(NoWait(), make([]byte, 4))
-			require.ErrorIs(t, err, tt.next)
+			require.ErrorIs(t, expect.Err(c.Read(NoWait(), make([]byte, 4))), tt.next)
 		})
 	}
 }
@@ -198,7 +200,7 @@ func TestFullDeadPeer(t *testing.T) {
 				if tt.first == nil {
 					ctx = NoWait()
 				}
-				require.ErrorIs(t, second(c.Read(ctx, make([]byte, 1))), tt.want)
+				require.ErrorIs(t, expect.Err(c.Read(ctx, make([]byte, 1))), tt.want)
 			})
 		})
 	}
@@ -239,8 +241,7 @@ func TestFullTimeouts(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), tt.ctx)
 			defer cancel()
 			end, _ := ctx.Deadline()
-			_, err := c.Read(ctx, make([]byte, 1))
-			require.ErrorIs(t, err, tt.want)
+			require.ErrorIs(t, expect.Err(c.Read(ctx, make([]byte, 1))), tt.want)
 			if tt.want == context.DeadlineExceeded {
 				require.False(t, time.Now().Before(end), "before its time")
 			}
@@ -279,9 +280,9 @@ func TestFullHaste(t *testing.T) {
 							return within(t, tt.ctx)
 						}
 						c, _ := pairOf(t, cb)
-						require.ErrorIs(t, second(c.Read(ctx(), make([]byte, 1))), tt.want)
+						require.ErrorIs(t, expect.Err(c.Read(ctx(), make([]byte, 1))), tt.want)
 						c, _ = pairOf(t, cb)
-						require.ErrorIs(t, second(c.Writev(ctx(), []byte("x"))), tt.want)
+						require.ErrorIs(t, expect.Err(c.Writev(ctx(), []byte("x"))), tt.want)
 					})
 				})
 			}
@@ -293,16 +294,16 @@ func TestFullHaste(t *testing.T) {
 func TestFullHasteExplained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pairOf(t, memoryCallbacks())
-		require.NoError(t, second(c.Writev(context.Background(), make([]byte, memoryWindow))))
-		read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+		require.NoError(t, expect.Err(c.Writev(context.Background(), make([]byte, memoryWindow))))
+		read := expect.Aside(func() error { return expect.Err(c.Read(context.Background(), make([]byte, 1))) })
 		for range 2 * hasteLimit {
 			ctx, cancel := context.WithCancel(context.Background())
-			write := aside(func() error { return second(c.Writev(ctx, []byte("x"))) })
+			write := expect.Aside(func() error { return expect.Err(c.Writev(ctx, []byte("x"))) })
 			synctest.Wait()
 			cancel()
 			require.ErrorIs(t, <-write, context.Canceled)
 		}
-		require.NoError(t, second(s.Writev(context.Background(), []byte("y"))))
+		require.NoError(t, expect.Err(s.Writev(context.Background(), []byte("y"))))
 		require.NoError(t, <-read)
 	})
 }
@@ -323,8 +324,8 @@ func TestFullErrorAfterCut(t *testing.T) {
 		c, _ := pairOf(t, cb)
 		ctx, cancel := context.WithCancel(context.Background())
 		time.AfterFunc(time.Millisecond, cancel)
-		require.ErrorIs(t, second(c.Writev(ctx, []byte("x"))), context.Canceled)
-		require.ErrorIs(t, second(c.Writev(within(t, time.Hour), []byte("x"))), syscall.EIO)
+		require.ErrorIs(t, expect.Err(c.Writev(ctx, []byte("x"))), context.Canceled)
+		require.ErrorIs(t, expect.Err(c.Writev(within(t, time.Hour), []byte("x"))), syscall.EIO)
 	})
 }
 
@@ -350,7 +351,7 @@ func TestFullEINTR(t *testing.T) {
 						return 0, syscall.EINTR
 					}
 					c, _ := pairOf(t, cb)
-					read := aside(func() error { return second(c.Read(tt.ctx, make([]byte, 1))) })
+					read := expect.Aside(func() error { return expect.Err(c.Read(tt.ctx, make([]byte, 1))) })
 					if tt.ends != nil {
 						time.Sleep(time.Second)
 						require.NoError(t, tt.ends(c))
@@ -373,10 +374,10 @@ func TestFullPauseGivenUp(t *testing.T) {
 	}{
 		{"Read", false, func(cb *Callbacks[*memorySocket], cut func() error) {
 			cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, cut() }
-		}, func(c *Stream) error { return second(c.Read(within(t, time.Hour), make([]byte, 1))) }},
+		}, func(c *Stream) error { return expect.Err(c.Read(within(t, time.Hour), make([]byte, 1))) }},
 		{"Write", true, func(cb *Callbacks[*memorySocket], cut func() error) {
 			cb.Write = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, cut() }
-		}, func(c *Stream) error { return second(c.Writev(within(t, time.Hour), []byte("x"))) }},
+		}, func(c *Stream) error { return expect.Err(c.Writev(within(t, time.Hour), []byte("x"))) }},
 	} {
 		for _, flags := range []Flags{FullImpl, FullImpl | Direct} {
 			cb := memoryCallbacks()
@@ -399,18 +400,9 @@ func TestFullPauseGivenUp(t *testing.T) {
 		}
 		return accept(s, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err = tr.Listen(MemoryAddr(""), 1)
-	require.NoError(t, err)
-	defer l.Close()
-	accepted := aside(func() error {
-		s, err := l.Accept(within(t, time.Hour))
-		if err == nil {
-			err = s.Close()
-		}
-		return err
-	})
+	tr := expect.NoError(New(cb, nil)).In(t)
+	l = expect.Open(tr.Listen(MemoryAddr(""), 1)).In(t)
+	accepted := expect.Aside(func() error { return closed(l.Accept(within(t, time.Hour))) })
 	in := &l.sock.(*full[*memorySocket]).in
 	require.Eventually(t, func() bool {
 		in.mu.Lock()
@@ -418,10 +410,8 @@ func TestFullPauseGivenUp(t *testing.T) {
 		return len(accepted) > 0 || in.halted.Load() && !in.inside
 	}, tooLong, 100*time.Microsecond)
 	l.sock.resume(false)
-	c, err := tr.Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	defer c.Close()
-	require.NoError(t, returns(t, accepted))
+	expect.Open(tr.Connect(soon(t), l.Addr())).In(t)
+	require.NoError(t, expect.Returns(t, accepted))
 }
 
 // Connect is called once: if the plug-in has a time limit of its own, its time-out is the result.
@@ -435,9 +425,8 @@ func TestFullConnectOnce(t *testing.T) {
 				time.Sleep(time.Second)
 				return limit
 			}
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			_, err = tr.Connect(within(t, time.Hour), MemoryAddr("x"))
+			tr := expect.NoError(New(cb, nil)).In(t)
+			_, err := tr.Connect(within(t, time.Hour), MemoryAddr("x"))
 			want := limit
 			if limit == syscall.EAGAIN {
 				want = os.ErrDeadlineExceeded
@@ -452,9 +441,8 @@ func TestFullConnectOnce(t *testing.T) {
 func TestFullConnectEINTR(t *testing.T) {
 	cb := memoryCallbacks()
 	cb.Connect = func(*memorySocket, Addr, time.Duration) error { return syscall.EINTR }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	require.ErrorIs(t, second(tr.Connect(soon(t), MemoryAddr("x"))), ErrContract)
+	tr := expect.NoError(New(cb, nil)).In(t)
+	require.ErrorIs(t, expect.Err(tr.Connect(soon(t), MemoryAddr("x"))), ErrContract)
 }
 
 // Without Interrupt Read and Accept are called in slices; Write and Connect get the whole time.
@@ -486,15 +474,14 @@ func TestFullSlices(t *testing.T) {
 		return connect(s, a, tmo)
 	}
 	c, s := pairOf(t, cb)
-	read2 := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
+	read2 := expect.Aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
 	select {
 	case err := <-read2:
 		require.NoError(t, err, "before anything was sent")
 	case <-time.After(2*slice + slice/2): // several slices
 	}
-	_, err := c.Writev(context.Background(), []byte{1})
-	require.NoError(t, err)
-	require.NoError(t, returns(t, read2))
+	require.NoError(t, expect.Err(c.Writev(context.Background(), []byte{1})))
+	require.NoError(t, expect.Returns(t, read2))
 	mu.Lock()
 	defer mu.Unlock()
 	require.LessOrEqual(t, longest["Read"], slice)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // blockingTCP is a FullImpl plug-in without Interrupt over descriptors in blocking mode. Its Write
@@ -74,8 +76,7 @@ func TestFullShutdownBesideBytes(t *testing.T) {
 }
 
 func testFullShutdown(t *testing.T, cb Callbacks[int]) {
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
 	tr = patient(tr)
 	big := make([]byte, 64<<20)
 	for name, end := range map[string]func() (context.Context, context.CancelFunc, error){
@@ -92,29 +93,27 @@ func testFullShutdown(t *testing.T, cb Callbacks[int]) {
 		t.Run(name, func(t *testing.T) {
 			c, s := pair(t, tr, loopback())
 			requireWrites(t, c, "before")
-			_, err = s.Readv(soon(t), make([]byte, 6))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 6))))
 			ctx, cancel, want := end()
 			defer cancel()
-			require.ErrorIs(t, returns(t, aside(func() error { _, err := c.Writev(ctx, big); return err })), want)
-			require.NoError(t, returns(t, aside(c.Close)))
+			require.ErrorIs(t, expect.Returns(t, expect.Aside(func() error { _, err := c.Writev(ctx, big); return err })), want)
+			require.NoError(t, expect.Returns(t, expect.Aside(c.Close)))
 
 			l := crowded(t, tr, loopback())
 			ctx, cancel, want = end()
 			defer cancel()
-			require.ErrorIs(t, returns(t, aside(func() error { _, err := tr.Connect(ctx, l.Addr()); return err })), want)
+			require.ErrorIs(t, expect.Returns(t, expect.Aside(func() error { _, err := tr.Connect(ctx, l.Addr()); return err })), want)
 		})
 	}
 	t.Run("closed", func(t *testing.T) {
 		c, s := pair(t, tr, loopback())
-		write := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
-		read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
-		_, err := s.Readv(soon(t), make([]byte, 1))
-		require.NoError(t, err)
+		write := expect.Aside(func() error { _, err := c.Writev(context.Background(), big); return err })
+		read := expect.Aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1))))
 		require.Eventually(t, c.reading.Load, tooLong, 100*time.Microsecond)
-		require.NoError(t, returns(t, aside(c.Close)))
-		require.ErrorIs(t, returns(t, write), net.ErrClosed)
-		require.ErrorIs(t, returns(t, read), net.ErrClosed)
+		require.NoError(t, expect.Returns(t, expect.Aside(c.Close)))
+		require.ErrorIs(t, expect.Returns(t, write), net.ErrClosed)
+		require.ErrorIs(t, expect.Returns(t, read), net.ErrClosed)
 	})
 }
 
@@ -136,55 +135,15 @@ func TestFullNoShutdown(t *testing.T) {
 	c, s := pairOf(t, cb)
 	for late { // if the time is over before the write begins, Write is not called
 		ctx = within(t, 10*time.Millisecond)
-		require.ErrorIs(t, second(c.Writev(ctx, []byte("x"))), context.DeadlineExceeded)
+		require.ErrorIs(t, expect.Err(c.Writev(ctx, []byte("x"))), context.DeadlineExceeded)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(10*time.Millisecond, cancel)
-	require.ErrorIs(t, second(c.Read(ctx, make([]byte, 1))), context.Canceled)
+	require.ErrorIs(t, expect.Err(c.Read(ctx, make([]byte, 1))), context.Canceled)
 	for _, way := range [][2]*Stream{{c, s}, {s, c}} {
-		require.NoError(t, second(way[0].Writev(soon(t), []byte("x"))))
-		require.NoError(t, second(way[1].Readv(soon(t), make([]byte, 1))))
+		require.NoError(t, expect.Err(way[0].Writev(soon(t), []byte("x"))))
+		require.NoError(t, expect.Err(way[1].Readv(soon(t), make([]byte, 1))))
 	}
-}
-
-// When a Connect comes back after it was given up, its socket is closed, if it has not taken too
-// long.
-func TestFullConnectComesBackLate(t *testing.T) {
-	t.Parallel()
-	cb := memoryCallbacks()
-	cb.Interrupt = func(*memorySocket) {}
-	release := make(chan struct{})
-	var closed atomic.Int32
-	closing := cb.Close
-	cb.Close = func(s *memorySocket) error { closed.Add(1); return closing(s) }
-	ctx, cancel := context.WithCancel(context.Background())
-	cb.Connect = func(*memorySocket, Addr, time.Duration) error { cancel(); <-release; return nil }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	err = returns(t, aside(func() error { _, err := tr.Connect(ctx, MemoryAddr("x")); return err }))
-	require.ErrorIs(t, err, ErrUnresponsive)
-	require.Zero(t, closed.Load(), "closed under the callback")
-	close(release)
-	waiting(t, &closed, 1)
-}
-
-// With a descriptor that is known only when it is connected, a Connect that cannot be ended is
-// given up all the same.
-func TestFullConnectWithoutDescriptor(t *testing.T) {
-	t.Parallel()
-	cb := memoryCallbacks()
-	cb.Interrupt = nil
-	release := make(chan struct{})
-	defer close(release)
-	ctx, cancel := context.WithCancel(context.Background())
-	cb.Connect = func(*memorySocket, Addr, time.Duration) error { cancel(); <-release; return errors.New("too late") }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	err = returns(t, aside(func() error { _, err := tr.Connect(ctx, MemoryAddr("x")); return err }))
-	require.ErrorIs(t, err, ErrUnresponsive)
-	var fault *CallbackError
-	require.ErrorAs(t, err, &fault)
-	require.Equal(t, "Connect", fault.Callback)
 }
 
 // A callback that comes back late with EINTR is called again before C is closed, not after that.
@@ -216,14 +175,13 @@ func TestComesBackLateInterrupted(t *testing.T) {
 		return closing(fd)
 	}
 	c, s := pairOf(t, cb)
-	fd, err := c.Descriptor()
-	require.NoError(t, err)
+	fd := expect.NoError(c.Descriptor()).In(t)
 	target.Store(int32(fd))
-	got := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
+	got := expect.Aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
 	waiting(t, &reads, 1)
 	require.ErrorIs(t, c.Close(), ErrUnresponsive)
 	close(release)
-	require.Error(t, returns(t, got))
+	require.Error(t, expect.Returns(t, got))
 	waiting(t, &closed, 1)
 	require.Zero(t, after.Load(), "C was closed while its callback ran")
 	require.NoError(t, s.Close())
@@ -247,21 +205,15 @@ func TestFullAcceptGoneLate(t *testing.T) {
 		}
 		return accept(s, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(MemoryAddr("x"), 0)
-	require.NoError(t, err)
-	c, err := tr.Connect(soon(t), MemoryAddr("x"))
-	require.NoError(t, err)
-	a, err := l.Accept(soon(t))
-	require.NoError(t, err)
-	_, err = l.Accept(ctx)
-	require.ErrorIs(t, err, ErrUnresponsive)
+	tr := expect.NoError(New(cb, nil)).In(t)
+	l := expect.NoError(tr.Listen(MemoryAddr("x"), 0)).In(t)
+	c := expect.NoError(tr.Connect(soon(t), MemoryAddr("x"))).In(t)
+	a := expect.NoError(l.Accept(soon(t))).In(t)
+	require.ErrorIs(t, expect.Err(l.Accept(ctx)), ErrUnresponsive)
 	close(release)
 	require.NoError(t, l.Close())
 	requireWrites(t, c, "x")
-	_, err = a.Readv(soon(t), make([]byte, 1))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(a.Readv(soon(t), make([]byte, 1))))
 	require.NoError(t, a.Close())
 	require.NoError(t, c.Close())
 }
@@ -269,13 +221,10 @@ func TestFullAcceptGoneLate(t *testing.T) {
 // The options of a descriptor can be set even if the plug-in reads and writes by itself; others
 // cannot read or write there.
 func TestFullSyscallConn(t *testing.T) {
-	tr, err := New(blockingTCP(), nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(blockingTCP(), nil)).In(t)
 	c, _ := pair(t, tr, loopback())
-	raw, err := c.SyscallConn()
-	require.NoError(t, err)
-	fd, err := c.Descriptor()
-	require.NoError(t, err)
+	raw := expect.NoError(c.SyscallConn()).In(t)
+	fd := expect.NoError(c.Descriptor()).In(t)
 	var got int
 	require.NoError(t, raw.Control(func(n uintptr) { got = int(n) }))
 	require.Equal(t, fd, got)
@@ -283,6 +232,5 @@ func TestFullSyscallConn(t *testing.T) {
 	require.ErrorIs(t, raw.Write(func(uintptr) bool { return true }), errors.ErrUnsupported)
 	require.NoError(t, c.Close())
 	require.ErrorIs(t, raw.Control(func(uintptr) { t.Error("called") }), net.ErrClosed)
-	_, err = c.SyscallConn()
-	require.ErrorIs(t, err, net.ErrClosed)
+	require.ErrorIs(t, expect.Err(c.SyscallConn()), net.ErrClosed)
 }

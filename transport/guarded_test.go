@@ -50,11 +50,10 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 			cb.Pending = func(*memorySocket) (int, error) { slow(); return 0, nil }
 			c, _ := pairOf(t, cb)
 			mine.Store(c.car.(*full[*memorySocket]).c)
-			call := aside(func() error {
+			call := expect.Aside(func() error {
 				switch name {
 				case "HandshakePacketHeaderSize":
-					_, err := c.HandshakePacketHeaderSize(soon(t))
-					return err
+					return expect.Err(c.HandshakePacketHeaderSize(soon(t)))
 				case "CheckPeer":
 					return c.CheckPeer(soon(t), "n@h")
 				case "CloseWrite":
@@ -62,21 +61,20 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 				case "LocalAddr":
 					c.LocalAddr()
 				case "Pending":
-					_, err := c.PendingBytes()
-					return err
+					return expect.Err(c.PendingBytes())
 				}
 				return nil
 			})
 			waiting(t, &inside, 1)
-			done := aside(c.Close)
+			done := expect.Aside(c.Close)
 			select {
 			case err := <-done:
 				require.FailNow(t, "Close did not wait", "%v", err)
 			case <-time.After(20 * time.Millisecond):
 			}
 			close(release)
-			require.NoError(t, returns(t, call))
-			require.NoError(t, returns(t, done))
+			require.NoError(t, expect.Returns(t, call))
+			require.NoError(t, expect.Returns(t, done))
 			require.True(t, closed.Load())
 			require.Zero(t, under.Load(), "C was closed under a running callback")
 			closed.Store(false)
@@ -100,8 +98,7 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 	read := func(c *Stream) error { _, err := c.Read(context.Background(), make([]byte, 8)); return err }
 	write := func(c *Stream) error { _, err := c.Writev(context.Background(), []byte("12345678")); return err }
 	writev := func(c *Stream) error {
-		_, err := c.Writev(context.Background(), []byte("1234"), []byte("5678"))
-		return err
+		return expect.Err(c.Writev(context.Background(), []byte("1234"), []byte("5678")))
 	}
 	reads := func(end func() (int, error)) func(*Callbacks[*memorySocket], func(*memorySocket) bool) {
 		return func(cb *Callbacks[*memorySocket], bad func(*memorySocket) bool) {
@@ -194,18 +191,16 @@ func TestCallbackFaultsEndTheirSocket(t *testing.T) {
 			c, _ := pairOf(t, cb)
 			c2, s2 := pairOf(t, cb)
 			victim.Store(c.car.(*full[*memorySocket]).c)
-			err := returns(t, aside(func() error { return f.use(c) }))
-			var cbErr *CallbackError
-			require.ErrorAs(t, err, &cbErr)
+			err := expect.Returns(t, expect.Aside(func() error { return f.use(c) }))
+			cbErr := expect.As[*CallbackError](t, err)
 			require.ErrorIs(t, err, f.want)
 			require.Equal(t, f.callback, cbErr.Callback)
 			require.Contains(t, err.Error(), f.callback)
 			victim.Store(nil)
-			_ = returns(t, aside(c.Close))
+			_ = expect.Returns(t, expect.Aside(c.Close))
 
 			requireWrites(t, c2, "x")
-			_, err = s2.Readv(soon(t), make([]byte, 1))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s2.Readv(soon(t), make([]byte, 1))))
 		})
 	}
 }
@@ -222,11 +217,10 @@ func TestWritevOfManyBuffers(t *testing.T) {
 	}
 	c, s := pairOf(t, cb)
 	v := slices.Repeat([][]byte{[]byte("xy")}, 3000)
-	written := aside(func() error { _, err := c.Writev(soon(t), v...); return err })
+	written := expect.Aside(func() error { _, err := c.Writev(soon(t), v...); return err })
 	got := make([]byte, 6000)
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
-	require.NoError(t, returns(t, written))
+	require.NoError(t, expect.Err(s.Readv(soon(t), got)))
+	require.NoError(t, expect.Returns(t, written))
 	require.Equal(t, strings.Repeat("xy", 3000), string(got))
 }
 
@@ -269,10 +263,8 @@ func TestHookError(t *testing.T) {
 			c, s = s, c
 		}
 		require.ErrorIs(t, c.HandshakeComplete(soon(t), initiated), refused)
-		_, err := s.Read(soon(t), make([]byte, 1))
-		require.Equal(t, io.EOF, err)
-		_, err = c.Read(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, net.ErrClosed)
+		require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), make([]byte, 1))))
+		require.ErrorIs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), net.ErrClosed)
 	}
 }
 
@@ -300,19 +292,21 @@ func TestExportRunsAlone(t *testing.T) {
 	close(free)
 	for name, beside := range map[string]func(c *Stream) <-chan error{
 		"the Interrupt of a pause": func(c *Stream) <-chan error {
-			read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+			read := expect.Aside(func() error { return expect.Err(c.Read(context.Background(), make([]byte, 1))) })
 			expect.WaitsIn(t, "select", "(*memoryPipe).until")
 			require.NoError(t, c.PauseRead(soon(t)))
-			require.ErrorIs(t, returns(t, read), ErrPaused)
+			require.ErrorIs(t, expect.Returns(t, read), ErrPaused)
 			done := make(chan error, 1)
 			done <- nil
 			return done
 		},
-		"CloseWrite": func(c *Stream) <-chan error { return aside(c.CloseWrite) },
-		"Pending":    func(c *Stream) <-chan error { return aside(func() error { return second(c.PendingBytes()) }) },
+		"CloseWrite": func(c *Stream) <-chan error { return expect.Aside(c.CloseWrite) },
+		"Pending": func(c *Stream) <-chan error {
+			return expect.Aside(func() error { return expect.Err(c.PendingBytes()) })
+		},
 	} {
 		export := func(c *Stream) <-chan error {
-			return aside(func() error { _, _, err := c.Export(); return err })
+			return expect.Aside(func() error { _, _, err := c.Export(); return err })
 		}
 		c, _ := pairOf(t, cb)
 		holds, exports = make(chan struct{}), free
@@ -321,8 +315,8 @@ func TestExportRunsAlone(t *testing.T) {
 		exported := export(c)
 		expect.WaitsIn(t, "sync.RWMutex.Lock", "export(")
 		close(holds)
-		require.NoError(t, returns(t, done), name)
-		require.NoError(t, returns(t, exported), name)
+		require.NoError(t, expect.Returns(t, done), name)
+		require.NoError(t, expect.Returns(t, exported), name)
 		c.Resume()
 
 		if name == "the Interrupt of a pause" {
@@ -334,8 +328,8 @@ func TestExportRunsAlone(t *testing.T) {
 		done = beside(c)
 		expect.WaitsIn(t, "sync.RWMutex.RLock", "beside(")
 		close(exports)
-		require.NoError(t, returns(t, done), name)
-		require.NoError(t, returns(t, exported), name)
+		require.NoError(t, expect.Returns(t, done), name)
+		require.NoError(t, expect.Returns(t, exported), name)
 	}
 	require.Zero(t, met.Load(), "met something beside it")
 }
@@ -386,7 +380,7 @@ func TestCloseHasItsSecond(t *testing.T) {
 					}
 					c, _ := pairOf(t, cb)
 					mine.Store(c.car.(*full[*memorySocket]).c)
-					read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+					read := expect.Aside(func() error { return expect.Err(c.Read(context.Background(), make([]byte, 1))) })
 					synctest.Wait()
 					began := time.Now()
 					err := end(c)
@@ -394,8 +388,7 @@ func TestCloseHasItsSecond(t *testing.T) {
 					require.ErrorIs(t, <-read, net.ErrClosed)
 					require.ErrorIs(t, err, tt.want)
 					if tt.want != nil {
-						var fault *CallbackError
-						require.ErrorAs(t, err, &fault)
+						fault := expect.As[*CallbackError](t, err)
 						require.Equal(t, callback, fault.Callback)
 					}
 					time.Sleep(most) // one that is late comes back
@@ -417,7 +410,7 @@ func TestCalledOnce(t *testing.T) {
 		"ConnectHandshakeComplete":  {func(c *Stream) error { return c.HandshakeComplete(soon(t), true) }, syscall.EINTR},
 		"AcceptHandshakeComplete":   {func(c *Stream) error { return c.HandshakeComplete(soon(t), false) }, syscall.EINTR},
 		"CheckPeer":                 {func(c *Stream) error { return c.CheckPeer(soon(t), "n@h") }, syscall.EINTR},
-		"HandshakePacketHeaderSize": {func(c *Stream) error { return second(c.HandshakePacketHeaderSize(soon(t))) }, syscall.EINTR},
+		"HandshakePacketHeaderSize": {func(c *Stream) error { return expect.Err(c.HandshakePacketHeaderSize(soon(t))) }, syscall.EINTR},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int32
@@ -467,9 +460,8 @@ func TestCheckPeerRefusesAndTimesOut(t *testing.T) {
 	c, _ = pairOf(t, cb)
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(time.Millisecond, cancel)
-	err := returns(t, aside(func() error { return c.CheckPeer(ctx, "n@h") }))
-	require.ErrorIs(t, err, ErrUnresponsive)
-	require.ErrorIs(t, returns(t, aside(c.Close)), ErrUnresponsive)
+	require.ErrorIs(t, expect.Returns(t, expect.Aside(func() error { return c.CheckPeer(ctx, "n@h") })), ErrUnresponsive)
+	require.ErrorIs(t, expect.Returns(t, expect.Aside(c.Close)), ErrUnresponsive)
 }
 
 // A hook that does not come back is left behind a second after the socket's end, or after it was

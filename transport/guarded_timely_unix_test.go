@@ -29,9 +29,9 @@ func overSpoiled(t *testing.T, end func() error, test func(callback string, use 
 		use      func(c *Stream) error
 	}{
 		{"Read", func(cb *Callbacks[int]) { cb.Read = func(int, []byte, time.Duration) (int, error) { return 0, end() } },
-			func(c *Stream) error { return second(c.Read(context.Background(), make([]byte, 1))) }},
+			func(c *Stream) error { return expect.Err(c.Read(context.Background(), make([]byte, 1))) }},
 		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, end() } },
-			func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"))) }},
+			func(c *Stream) error { return expect.Err(c.Writev(context.Background(), []byte("x"))) }},
 		{"Write", func(cb *Callbacks[int]) { cb.Write = func(int, []byte, time.Duration) (int, error) { return 0, end() } },
 			func(c *Stream) error { // the queue's writer does not try for ever
 				q := newPostQueue(c, nil)
@@ -42,10 +42,10 @@ func overSpoiled(t *testing.T, end func() error, test func(callback string, use 
 			}},
 		{"Writev", func(cb *Callbacks[int]) {
 			cb.Writev = func(int, [][]byte, time.Duration) (int64, error) { return 0, end() }
-		}, func(c *Stream) error { return second(c.Writev(context.Background(), []byte("x"), []byte("y"))) }},
+		}, func(c *Stream) error { return expect.Err(c.Writev(context.Background(), []byte("x"), []byte("y"))) }},
 		{"CloseWrite", func(cb *Callbacks[int]) { cb.CloseWrite = func(int) error { return end() } }, (*Stream).CloseWrite},
 		{"Pending", func(cb *Callbacks[int]) { cb.Pending = func(int) (int, error) { return 0, end() } },
-			func(c *Stream) error { return second(c.PendingBytes()) }},
+			func(c *Stream) error { return expect.Err(c.PendingBytes()) }},
 	} {
 		cb := TCPCallbacks()
 		tt.spoil(&cb)
@@ -55,10 +55,9 @@ func overSpoiled(t *testing.T, end func() error, test func(callback string, use 
 
 	cb := TCPCallbacks()
 	cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, end() }
-	l, err := made(t, cb).Listen(loopback(), 0)
-	require.NoError(t, err)
+	l := expect.NoError(made(t, cb).Listen(loopback(), 0)).In(t)
 	defer l.Close()
-	test("Accept", func() error { return second(l.Accept(soon(t))) }, l)
+	test("Accept", func() error { return expect.Err(l.Accept(soon(t))) }, l)
 }
 
 // Where the SDK waits, a callback's own time-out is reported as a breach of its contract: the SDK
@@ -69,7 +68,7 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 		if callback == "CloseWrite" || callback == "Pending" {
 			return // they wait for nothing
 		}
-		err := returns(t, aside(use))
+		err := expect.Returns(t, expect.Aside(use))
 		requireFault(t, err, callback)
 		require.ErrorContains(t, err, late.Error())
 		require.False(t, isTimeout(err), "it is none of the caller's")
@@ -79,9 +78,9 @@ func TestTimeoutOfItsOwn(t *testing.T) {
 // A callback that returns EINTR again and again is at fault; it does not keep its caller for ever.
 func TestEndlessEINTR(t *testing.T) {
 	overSpoiled(t, func() error { return unix.EINTR }, func(callback string, use func() error, over io.Closer) {
-		requireFault(t, returns(t, aside(use)), callback)
+		requireFault(t, expect.Returns(t, expect.Aside(use)), callback)
 		if c, ok := over.(*Stream); ok {
-			requireFault(t, second(c.Read(NoWait(), make([]byte, 1))), callback)
+			requireFault(t, expect.Err(c.Read(NoWait(), make([]byte, 1))), callback)
 		}
 	})
 }
@@ -91,7 +90,7 @@ func TestEndlessEINTR(t *testing.T) {
 func TestExits(t *testing.T) {
 	overSpoiled(t, func() error { runtime.Goexit(); return nil }, func(callback string, use func() error, over io.Closer) {
 		requireExit(t, callback, use)
-		require.NoError(t, returns(t, aside(over.Close)))
+		require.NoError(t, expect.Returns(t, expect.Aside(over.Close)))
 	})
 }
 
@@ -108,9 +107,9 @@ func requireFault(t *testing.T, err error, callback string) {
 // wakes nobody for it.
 func TestCloseWriteBesideWrite(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, _ *Stream) {
-		write := aside(func() error { return second(c.Writev(context.Background(), make([]byte, 64<<20))) })
+		write := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), make([]byte, 64<<20))) })
 		expect.WaitsIn(t, "", "(*Stream).Writev(")
 		require.NoError(t, c.CloseWrite())
-		require.ErrorIs(t, returns(t, write), syscall.EPIPE)
+		require.ErrorIs(t, expect.Returns(t, write), syscall.EPIPE)
 	})
 }

@@ -54,18 +54,15 @@ func TestPauseRead(t *testing.T) {
 			err := <-read
 			require.ErrorIs(t, err, ErrPaused)
 			require.True(t, isTimeout(err))
-			_, err = s.Read(soon(t), b)
-			require.ErrorIs(t, err, ErrPaused)
-			_, err = s.Writev(soon(t), []byte("x"))
-			require.NoError(t, err, "the other direction")
+			require.ErrorIs(t, expect.Err(s.Read(soon(t), b)), ErrPaused)
+			require.NoError(t, expect.Err(s.Writev(soon(t), []byte("x"))), "the other direction")
 			require.ErrorIs(t, s.PauseRead(soon(t)), ErrPaused, "twice")
 			s.Resume()
 			requireWrites(t, c, " way")
 			requireReads(t, s, "half way")
 			require.NoError(t, s.PauseRead(soon(t)))
 			require.NoError(t, s.Close())
-			_, err = s.Read(soon(t), b)
-			require.ErrorIs(t, err, net.ErrClosed)
+			require.ErrorIs(t, expect.Err(s.Read(soon(t), b)), net.ErrClosed)
 		})
 	}
 }
@@ -77,7 +74,7 @@ func TestPauseMeetsBeginning(t *testing.T) {
 	q := newPostQueue(s, nil)
 	full := make([]byte, 24<<20) // more than any window
 	ctx, cancel := context.WithCancel(context.Background())
-	filled := aside(func() error { return q.Post(ctx, full, nil, 0) })
+	filled := expect.Aside(func() error { return q.Post(ctx, full, nil, 0) })
 	require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 0 }, tooLong, time.Millisecond)
 	require.Eventually(t, func() bool { // the window is full
 		_, before := q.Buffered()
@@ -105,7 +102,7 @@ func TestPauseMeetsBeginning(t *testing.T) {
 			require.NoError(t, q.Hold(limit), i)
 			q.Unhold()
 		}
-		require.ErrorIs(t, returns(t, read), ErrPaused, i)
+		require.ErrorIs(t, expect.Returns(t, read), ErrPaused, i)
 		s.Resume()
 	}
 	cancel()
@@ -121,7 +118,7 @@ func TestUnholdBesidePause(t *testing.T) {
 	q := newPostQueue(s, nil)
 	require.NoError(t, q.Hold(soon(t)))
 	s.pausing.Lock() // as PauseRead does while it waits for the read in progress
-	done := aside(func() error { q.Unhold(); return nil })
+	done := expect.Aside(func() error { q.Unhold(); return nil })
 	for range 100 {
 		require.ErrorIs(t, q.Post(NoWait(), []byte("x"), nil, 0), os.ErrDeadlineExceeded)
 		runtime.Gosched()
@@ -141,10 +138,8 @@ func TestStagedQueueCannotBeHeld(t *testing.T) {
 	require.Equal(t, "rest", string(q.Held()), "nothing goes out")
 	require.True(t, q.parked)
 	b := make([]byte, 4)
-	var err error
 	q.Unhold()
-	_, err = c.Readv(soon(t), b)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.Readv(soon(t), b)))
 	require.NoError(t, q.Hold(soon(t)))
 }
 
@@ -208,11 +203,11 @@ func TestPauseBesideAnother(t *testing.T) {
 	_, s := pair(t, TCP(), loopback())
 	s.reading.Store(true) // a read that does not end
 	first, cancel := context.WithCancel(context.Background())
-	paused := aside(func() error { return s.PauseRead(first) })
+	paused := expect.Aside(func() error { return s.PauseRead(first) })
 	require.Eventually(t, func() bool { return s.state.Load()&pausedRead != 0 }, tooLong, 100*time.Microsecond)
 	require.ErrorIs(t, s.PauseRead(context.Background()), ErrPaused)
 	cancel()
-	require.ErrorIs(t, returns(t, paused), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, paused), context.Canceled)
 	s.reading.Store(false)
 }
 
@@ -230,14 +225,14 @@ func TestPauseAsksAgain(t *testing.T) {
 		}
 		c, s := pairOf(t, cb)
 		read := func() <-chan error {
-			got := aside(func() error { _, err := s.Read(soon(t), make([]byte, 1)); return err })
+			got := expect.Aside(func() error { _, err := s.Read(soon(t), make([]byte, 1)); return err })
 			synctest.Wait()
 			return got
 		}
 		misses.Store(1)
 		got := read()
 		require.NoError(t, s.PauseRead(soon(t)))
-		require.ErrorIs(t, returns(t, got), ErrPaused)
+		require.ErrorIs(t, expect.Returns(t, got), ErrPaused)
 		s.Resume()
 
 		misses.Store(1000)
@@ -245,7 +240,7 @@ func TestPauseAsksAgain(t *testing.T) {
 		require.ErrorIs(t, s.PauseRead(within(t, time.Second)), context.DeadlineExceeded)
 		for range 2 {
 			requireWrites(t, c, "x")
-			require.NoError(t, returns(t, got))
+			require.NoError(t, expect.Returns(t, got))
 			got = read()
 		}
 		misses.Store(0)
@@ -263,13 +258,10 @@ func TestPauseListenerGivenUp(t *testing.T) {
 				interrupt(s)
 			}
 		}
-		tr, err := New(cb, nil)
-		require.NoError(t, err)
-		l, err := tr.Listen(MemoryAddr(""), 0)
-		require.NoError(t, err)
-		defer l.Close()
+		tr := expect.NoError(New(cb, nil)).In(t)
+		l := expect.Open(tr.Listen(MemoryAddr(""), 0)).In(t)
 		for range 2 {
-			accepted := aside(func() error {
+			accepted := expect.Aside(func() error {
 				s, err := l.Accept(soon(t))
 				if err != nil {
 					return err
@@ -280,9 +272,8 @@ func TestPauseListenerGivenUp(t *testing.T) {
 			deaf.Store(true)
 			require.ErrorIs(t, l.Pause(within(t, time.Second)), context.DeadlineExceeded)
 			deaf.Store(false)
-			c, err := tr.Connect(soon(t), l.Addr())
-			require.NoError(t, err)
-			require.NoError(t, returns(t, accepted))
+			c := expect.NoError(tr.Connect(soon(t), l.Addr())).In(t)
+			require.NoError(t, expect.Returns(t, accepted))
 			require.NoError(t, c.Close())
 		}
 	})
@@ -330,12 +321,10 @@ func TestPauseGivenUp(t *testing.T) {
 
 	l := &Listener{sock: &cutAcceptor{stream: s}}
 	require.ErrorIs(t, l.Pause(gone), context.Canceled)
-	got, err := l.Accept(context.Background())
-	require.NoError(t, err)
+	got := expect.NoError(l.Accept(context.Background())).In(t)
 	require.Same(t, s.car, got.car)
 	require.Equal(t, s.remote, got.remote)
-	_, err = l.Accept(NoWait())
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.ErrorIs(t, expect.Err(l.Accept(NoWait())), os.ErrDeadlineExceeded)
 }
 
 // A single try that would have to wait is a time-out, which disturbs nothing. A callback has its
@@ -358,16 +347,13 @@ func TestPauseNoWait(t *testing.T) {
 		cb.CheckPeer = func(*memorySocket, string) error { hang(); return nil }
 		cb.ConnectHandshakeComplete = func(*memorySocket) error { hang(); return nil }
 		cb.HandshakePacketHeaderSize = func(*memorySocket) (int, error) { hang(); return 2, nil }
-		tr, err := New(cb, nil)
-		require.NoError(t, err)
+		tr := expect.NoError(New(cb, nil)).In(t)
 		var streams [4]*Stream
 		for i := range streams {
 			streams[i], _ = pair(t, tr, MemoryAddr(""))
 		}
 		c, hooked := streams[0], streams[1:]
-		l, err := tr.Listen(MemoryAddr(""), 1)
-		require.NoError(t, err)
-		t.Cleanup(func() { l.Close() })
+		l := expect.Open(tr.Listen(MemoryAddr(""), 1)).In(t)
 		q := newPostQueue(c, nil)
 
 		hangs.Store(true)
@@ -387,7 +373,7 @@ func TestPauseNoWait(t *testing.T) {
 			"Stage": func() error { return newPostQueue(c, nil).Stage(NoWait(), nil) },
 		} {
 			begun := time.Now()
-			err := returns(t, aside(call))
+			err := expect.Returns(t, expect.Aside(call))
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded, name)
 			require.NotErrorIs(t, err, ErrPaused, name)
 			require.Zero(t, time.Since(begun), name)
@@ -395,10 +381,9 @@ func TestPauseNoWait(t *testing.T) {
 		for i, call := range []func(c *Stream) error{
 			func(c *Stream) error { return c.CheckPeer(NoWait(), "n@h") },
 			func(c *Stream) error { return c.HandshakeComplete(NoWait(), true) },
-			func(c *Stream) error { return second(c.HandshakePacketHeaderSize(NoWait())) },
+			func(c *Stream) error { return expect.Err(c.HandshakePacketHeaderSize(NoWait())) },
 		} {
-			err := returns(t, aside(func() error { return call(hooked[i]) }))
-			require.ErrorIs(t, err, ErrUnresponsive)
+			require.ErrorIs(t, expect.Returns(t, expect.Aside(func() error { return call(hooked[i]) })), ErrUnresponsive)
 		}
 	})
 }
@@ -425,36 +410,27 @@ func TestPauseListener(t *testing.T) {
 			if name == "memory" {
 				at = MemoryAddr("")
 			}
-			l, err := tr.Listen(at, 0)
-			require.NoError(t, err)
-			defer l.Close()
+			l := expect.Open(tr.Listen(at, 0)).In(t)
 			accepted := make(chan error, 1)
 			go func() { _, err := l.Accept(context.Background()); accepted <- err }()
 			require.NoError(t, l.Pause(soon(t)))
 			require.ErrorIs(t, <-accepted, ErrPaused)
 			require.ErrorIs(t, l.Pause(soon(t)), ErrPaused, "twice")
-			c, err := tr.Connect(soon(t), l.Addr())
-			require.NoError(t, err)
-			defer c.Close()
-			_, err = l.Accept(soon(t))
-			require.ErrorIs(t, err, ErrPaused)
+			expect.Open(tr.Connect(soon(t), l.Addr())).In(t)
+			require.ErrorIs(t, expect.Err(l.Accept(soon(t))), ErrPaused)
 			l.Resume()
-			s, err := l.Accept(soon(t))
-			require.NoError(t, err)
+			s := expect.NoError(l.Accept(soon(t))).In(t)
 			require.NoError(t, s.Close())
 			require.NoError(t, l.Pause(soon(t)), "a second time")
 			l.Resume()
 			require.NoError(t, l.Close())
 			require.NoError(t, l.Pause(soon(t)), "there is nothing to stop")
-			_, err = l.Accept(soon(t))
-			require.ErrorIs(t, err, net.ErrClosed, "it will not be resumed")
+			require.ErrorIs(t, expect.Err(l.Accept(soon(t))), net.ErrClosed, "it will not be resumed")
 
-			l, err = tr.Listen(at, 0)
-			require.NoError(t, err)
+			l = expect.NoError(tr.Listen(at, 0)).In(t)
 			require.NoError(t, l.Pause(soon(t)))
 			require.NoError(t, l.Release())
-			_, err = l.Accept(soon(t))
-			require.ErrorIs(t, err, net.ErrClosed, "paused before its end")
+			require.ErrorIs(t, expect.Err(l.Accept(soon(t))), net.ErrClosed, "paused before its end")
 		})
 	}
 }
@@ -484,7 +460,7 @@ func TestPostWaitsForNextHold(t *testing.T) {
 		k.room = 1
 		q := newPostQueue(newStream(k, nil, connected), nil)
 		require.NoError(t, q.Hold(soon(t)))
-		posted := aside(func() error { return q.Post(context.Background(), []byte("x"), nil, 0) })
+		posted := expect.Aside(func() error { return q.Post(context.Background(), []byte("x"), nil, 0) })
 		synctest.Wait()
 		q.mu.Lock()
 		close(q.held)

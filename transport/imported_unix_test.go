@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
@@ -29,22 +30,16 @@ func strangers(t *testing.T) map[string]int {
 		require.NoError(t, err)
 		return dup
 	}
-	file, err := os.CreateTemp(t.TempDir(), "")
-	require.NoError(t, err)
-	null, err := os.Open(os.DevNull)
-	require.NoError(t, err)
+	file := expect.NoError(os.CreateTemp(t.TempDir(), "")).In(t)
+	null := expect.NoError(os.Open(os.DevNull)).In(t)
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	connected, err := net.Dial("udp", udp.LocalAddr().String())
-	require.NoError(t, err)
+	udp := expect.NoError(net.ListenPacket("udp", "127.0.0.1:0")).In(t)
+	connected := expect.NoError(net.Dial("udp", udp.LocalAddr().String())).In(t)
 	tcp, at := pair(t, TCP(), loopback())
-	l, err := TCP().Listen(loopback(), 0)
-	require.NoError(t, err)
+	l := expect.NoError(TCP().Listen(loopback(), 0)).In(t)
 	unixStream, _ := pair(t, Unix(), socketPath(t))
-	ul, err := Unix().Listen(socketPath(t), 0)
-	require.NoError(t, err)
+	ul := expect.NoError(Unix().Listen(socketPath(t), 0)).In(t)
 	fds := map[string]int{
 		"a file": own(file), "the null device": own(null), "a pipe": own(r), "a UDP socket": own(udp.(*net.UDPConn)),
 		"a connected UDP socket": own(connected.(*net.UDPConn)), "no descriptor": 1 << 20, "a TCP connection": duplicate(t, tcp),
@@ -54,11 +49,9 @@ func strangers(t *testing.T) map[string]int {
 		"an unconnected TCP socket": {unix.AF_INET, unix.SOCK_STREAM}, "an unconnected UNIX socket": {unix.AF_UNIX, unix.SOCK_STREAM},
 		"a UNIX datagram socket": {unix.AF_UNIX, unix.SOCK_DGRAM},
 	} {
-		fds[what], err = sys.Socket(of[0], of[1])
-		require.NoError(t, err)
+		fds[what] = expect.NoError(sys.Socket(of[0], of[1])).In(t)
 	}
-	bound, err := sys.Socket(unix.AF_INET, unix.SOCK_STREAM)
-	require.NoError(t, err)
+	bound := expect.NoError(sys.Socket(unix.AF_INET, unix.SOCK_STREAM)).In(t)
 	require.NoError(t, unix.Bind(bound, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	fds["a TCP socket that is bound"] = bound
 	for _, c := range []interface{ Close() error }{file, null, r, w, udp, connected, tcp, at, l, unixStream, ul} {
@@ -124,10 +117,8 @@ func TestImportEnded(t *testing.T) {
 		a, b := pair(t, tr, at)
 		require.NoError(t, a.CloseWrite())
 		require.NoError(t, b.CloseWrite())
-		require.Equal(t, io.EOF, second(a.Read(soon(t), make([]byte, 1))))
-		s, err := tr.Import(duplicate(t, a), nil)
-		require.NoError(t, err)
-		defer s.Close()
-		require.Equal(t, io.EOF, second(s.Read(soon(t), make([]byte, 1))))
+		require.Equal(t, io.EOF, expect.Err(a.Read(soon(t), make([]byte, 1))))
+		s := expect.Open(tr.Import(duplicate(t, a), nil)).In(t)
+		require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), make([]byte, 1))))
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 func TestParseInet(t *testing.T) {
@@ -51,30 +53,21 @@ func TestParseInet(t *testing.T) {
 		}
 		require.NoError(t, err, "%s %q", tt.family, tt.host)
 		require.Equal(t, tt.want, a.String(), "%s %q", tt.family, tt.host)
-		again, err := ParseAddr(a.String())
-		require.NoError(t, err)
-		require.Equal(t, again, a)
+		require.Equal(t, expect.NoError(ParseAddr(a.String())).In(t), a)
 	}
 }
 
 func TestHostPortAndWithPort(t *testing.T) {
 	a := FromAddrPort(netip.MustParseAddrPort("[fe80::1%7]:4369"))
-	host, err := Host(a)
-	require.NoError(t, err)
-	require.Equal(t, "fe80::1%7", host)
-	port, err := Port(WithPeerName(a, "n@h"))
-	require.NoError(t, err)
-	require.EqualValues(t, 4369, port)
-	b, err := WithPort(a, 80)
-	require.NoError(t, err)
+	require.Equal(t, "fe80::1%7", expect.NoError(Host(a)).In(t))
+	require.EqualValues(t, 4369, expect.NoError(Port(WithPeerName(a, "n@h"))).In(t))
+	b := expect.NoError(WithPort(a, 80)).In(t)
 	require.Equal(t, "[fe80::1%7]:80", b.String())
 	require.Equal(t, "[fe80::1%7]:4369", a.String(), "the first is what it was")
 
-	b, err = WithPort(WithPeerName(a, "n@h"), 80)
-	require.NoError(t, err)
+	b = expect.NoError(WithPort(WithPeerName(a, "n@h"), 80)).In(t)
 	require.Equal(t, "n@h", b.(interface{ PeerName() string }).PeerName())
-	b, err = WithPort(&net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 1}, 2)
-	require.NoError(t, err)
+	b = expect.NoError(WithPort(&net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 1}, 2)).In(t)
 	require.Equal(t, FromAddrPort(netip.MustParseAddrPort("10.1.2.3:2")), b)
 
 	for _, other := range []Addr{UnixAddr("/x"), MemoryAddr("x"), nil, &net.UnixAddr{Name: "/x"}, (*net.TCPAddr)(nil),
@@ -85,8 +78,7 @@ func TestHostPortAndWithPort(t *testing.T) {
 		port, err := Port(other)
 		require.ErrorIs(t, err, syscall.EINVAL)
 		require.Zero(t, port)
-		_, err = WithPort(other, 1)
-		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorIs(t, expect.Err(WithPort(other, 1)), syscall.EINVAL)
 	}
 }
 

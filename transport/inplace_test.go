@@ -28,86 +28,66 @@ func directCallbacks() Callbacks[*memorySocket] {
 func TestDirectNeedsInterrupt(t *testing.T) {
 	cb := directCallbacks()
 	cb.Interrupt = nil
-	_, err := New(cb, nil)
-	require.ErrorContains(t, err, "Interrupt")
+	require.ErrorContains(t, expect.Err(New(cb, nil)), "Interrupt")
 	cb = directCallbacks()
 	cb.Flags = Direct
-	_, err = New(cb, nil)
-	require.ErrorContains(t, err, "FullImpl")
+	require.ErrorContains(t, expect.Err(New(cb, nil)), "FullImpl")
 	cb.Flags = FullImpl | Direct<<1
-	_, err = New(cb, nil)
-	require.ErrorContains(t, err, "unknown bits")
+	require.ErrorContains(t, expect.Err(New(cb, nil)), "unknown bits")
 }
 
 // The callbacks run on their caller's goroutine, which a panic's stack would show.
 func TestDirectRunsInPlace(t *testing.T) {
 	cb := directCallbacks()
 	key := make(chan string, 10)
-	read := cb.Read
-	cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
-		key <- goroutine()
-		return read(s, p, tmo)
-	}
+	first(&cb.Read, func() { key <- goroutine() })
 	c, s := pairOf(t, cb)
-	_, err := c.Writev(context.Background(), []byte("x"))
-	require.NoError(t, err)
-	_, err = s.Read(context.Background(), make([]byte, 1))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("x"))))
+	require.NoError(t, expect.Err(s.Read(context.Background(), make([]byte, 1))))
 	require.Equal(t, goroutine(), <-key)
 }
 
-// The context, its deadline and Close end a wait. The wait of the other direction goes on, though
-// Interrupt ends the calls of both.
+// The context, its deadline, a pause and Close end a wait. The wait of the other direction goes on,
+// though Interrupt ends the calls of both.
 func TestFullEnds(t *testing.T) {
 	for name, cb := range map[string]Callbacks[*memorySocket]{"in place": directCallbacks(), "on a goroutine": memoryCallbacks()} {
 		t.Run(name, func(t *testing.T) {
 			c, s := pairOf(t, cb)
 			sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-			written := aside(func() error { _, err := c.Writev(soon(t), sent); return err })
+			written := expect.Aside(func() error { _, err := c.Writev(soon(t), sent); return err })
 			for range 20 {
 				ctx, cancel := context.WithCancel(context.Background())
-				read := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+				read := expect.Aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
 				time.AfterFunc(time.Millisecond, cancel)
-				require.ErrorIs(t, returns(t, read), context.Canceled)
+				require.ErrorIs(t, expect.Returns(t, read), context.Canceled)
+
+				read = expect.Aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
+				time.Sleep(100 * time.Microsecond)
+				require.NoError(t, c.PauseRead(soon(t)))
+				require.ErrorIs(t, expect.Returns(t, read), ErrPaused)
+				c.Resume()
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
 			defer cancel()
-			_, err := c.Read(ctx, make([]byte, 1))
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			_, err = c.Read(NoWait(), make([]byte, 1))
+			require.ErrorIs(t, expect.Err(c.Read(ctx, make([]byte, 1))), context.DeadlineExceeded)
+			_, err := c.Read(NoWait(), make([]byte, 1))
 			require.True(t, isTimeout(err))
 
 			got := make([]byte, len(sent))
-			_, err = s.Readv(soon(t), got)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 			require.True(t, bytes.Equal(sent, got))
-			require.NoError(t, returns(t, written))
+			require.NoError(t, expect.Returns(t, written))
 
-			read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
-			write := aside(func() error { _, err := c.Writev(context.Background(), sent, sent); return err })
+			read := expect.Aside(func() error { _, err := c.Read(context.Background(), make([]byte, 1)); return err })
+			write := expect.Aside(func() error { _, err := c.Writev(context.Background(), sent, sent); return err })
 			for _, operation := range []string{"(*Stream).Read(", "(*Stream).Writev("} {
 				expect.WaitsIn(t, "", operation)
 			}
 			require.NoError(t, c.Close())
-			require.ErrorIs(t, returns(t, read), net.ErrClosed)
-			require.ErrorIs(t, returns(t, write), net.ErrClosed)
+			require.ErrorIs(t, expect.Returns(t, read), net.ErrClosed)
+			require.ErrorIs(t, expect.Returns(t, write), net.ErrClosed)
 		})
 	}
-}
-
-// A pause ends a read and a write at any byte, and nothing is lost.
-func TestDirectPauses(t *testing.T) {
-	c, s := pairOf(t, directCallbacks())
-	for range 20 {
-		read := aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
-		time.Sleep(100 * time.Microsecond)
-		require.NoError(t, s.PauseRead(soon(t)))
-		require.ErrorIs(t, returns(t, read), ErrPaused)
-		s.Resume()
-	}
-	requireWrites(t, c, "x")
-	_, err := s.Read(soon(t), make([]byte, 1))
-	require.NoError(t, err)
 }
 
 // A context that ends just as its call returns does not end the next one.
@@ -120,10 +100,8 @@ func TestDirectLateEnd(t *testing.T) {
 		if _, err := s.Read(ctx, p); err != nil {
 			require.ErrorIs(t, err, context.Canceled)
 		}
-		_, err := c.Writev(context.Background(), p)
-		require.NoError(t, err)
-		_, err = s.Read(context.Background(), p)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), p)))
+		require.NoError(t, expect.Err(s.Read(context.Background(), p)))
 		cancel()
 	}
 }
@@ -147,10 +125,10 @@ func TestDirectEndsItsOwnContext(t *testing.T) {
 		for range 100 {
 			ctx, end := context.WithCancel(context.Background())
 			cancel.Store(&end)
-			require.NoError(t, second(s.Read(ctx, p)))
-			next := aside(func() error { return second(s.Read(context.Background(), p)) })
+			require.NoError(t, expect.Err(s.Read(ctx, p)))
+			next := expect.Aside(func() error { return expect.Err(s.Read(context.Background(), p)) })
 			synctest.Wait()
-			require.NoError(t, second(c.Writev(context.Background(), p)))
+			require.NoError(t, expect.Err(c.Writev(context.Background(), p)))
 			require.NoError(t, <-next)
 		}
 	})
@@ -173,9 +151,9 @@ func TestDirectDeadPeerAfterTimeout(t *testing.T) {
 		}
 		c, _ := pairOf(t, cb)
 		p := make([]byte, 2)
-		require.ErrorIs(t, second(c.Read(within(t, time.Second), p)), context.DeadlineExceeded)
-		require.NoError(t, second(c.Read(within(t, time.Second), p)))
-		require.ErrorIs(t, second(c.Read(within(t, time.Second), p)), syscall.ETIMEDOUT)
+		require.ErrorIs(t, expect.Err(c.Read(within(t, time.Second), p)), context.DeadlineExceeded)
+		require.NoError(t, expect.Err(c.Read(within(t, time.Second), p)))
+		require.ErrorIs(t, expect.Err(c.Read(within(t, time.Second), p)), syscall.ETIMEDOUT)
 	})
 }
 
@@ -205,21 +183,20 @@ func TestDirectBreaksItsWord(t *testing.T) {
 	c, _ := pairOf(t, cb)
 	dead.Store(c.car.(*full[*memorySocket]).c)
 	ctx, cancel := context.WithCancel(context.Background())
-	got := aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
+	got := expect.Aside(func() error { _, err := c.Read(ctx, make([]byte, 1)); return err })
 	waiting(t, &inside, 1)
 	cancel()
 	require.Eventually(t, func() bool {
 		_, err := c.Writev(NoWait(), []byte("x"))
 		return errors.Is(err, ErrUnresponsive)
 	}, tooLong, time.Millisecond)
-	err := returns(t, aside(c.Close))
+	err := expect.Returns(t, expect.Aside(c.Close))
 	require.ErrorIs(t, err, ErrUnresponsive)
-	var fault *CallbackError
-	require.ErrorAs(t, err, &fault)
+	fault := expect.As[*CallbackError](t, err)
 	require.Equal(t, "Read", fault.Callback)
 	require.Zero(t, closed.Load(), "C was closed under a running callback")
 	close(release)
-	require.Error(t, returns(t, got))
+	require.Error(t, expect.Returns(t, got))
 	require.NoError(t, closing(dead.Load()))
 }
 
@@ -247,8 +224,7 @@ func TestFullTimeOutEndsContext(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			late := lateContext{ctx, time.Now().Add(10 * time.Millisecond)}
-			_, err := s.Read(late, make([]byte, 1))
-			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, expect.Err(s.Read(late, make([]byte, 1))), context.DeadlineExceeded)
 			require.Error(t, late.Err())
 		})
 	}
@@ -279,7 +255,7 @@ func TestDirectLooksLate(t *testing.T) {
 		target.Store(c.car.(*full[*memorySocket]).c)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		read := aside(func() error { _, err := c.Readv(ctx, make([]byte, 1)); return err })
+		read := expect.Aside(func() error { _, err := c.Readv(ctx, make([]byte, 1)); return err })
 		synctest.Wait()
 		require.ErrorIs(t, c.Close(), ErrUnresponsive)
 		close(release)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/scarce"
 )
 
@@ -37,15 +38,13 @@ func TestAcceptGoesOn(t *testing.T) {
 				}
 				return accept(fd, tmo)
 			}
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
+			tr := expect.NoError(New(cb, nil)).In(t)
 			pair(t, tr, loopback())
 			require.Greater(t, calls.Load(), int32(3))
 
 			// It is still ended by its context, and by Close.
 			failures.Store(1 << 30)
-			l, err := tr.Listen(loopback(), 0)
-			require.NoError(t, err)
+			l := expect.NoError(tr.Listen(loopback(), 0)).In(t)
 			var told atomic.Int32
 			l.Exhausted = func(err error) {
 				require.ErrorIs(t, err, errno)
@@ -59,17 +58,17 @@ func TestAcceptGoesOn(t *testing.T) {
 				tells = 0
 			}
 			begins := func(ctx context.Context, call int32) <-chan error {
-				done := aside(func() error { _, err := l.Accept(ctx); return err })
+				done := expect.Aside(func() error { _, err := l.Accept(ctx); return err })
 				require.Eventually(t, func() bool { return l.accepting.Load() && told.Load() == call*tells }, tooLong, 100*time.Microsecond)
 				return done
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			done := begins(ctx, 1)
 			cancel()
-			require.ErrorIs(t, returns(t, done), context.Canceled)
+			require.ErrorIs(t, expect.Returns(t, done), context.Canceled)
 			done = begins(context.Background(), 2)
-			require.NoError(t, returns(t, aside(l.Close)))
-			require.ErrorIs(t, returns(t, done), net.ErrClosed)
+			require.NoError(t, expect.Returns(t, expect.Aside(l.Close)))
+			require.ErrorIs(t, expect.Returns(t, done), net.ErrClosed)
 			require.Equal(t, 2*tells, told.Load(), "once a call")
 		})
 	}
@@ -77,21 +76,11 @@ func TestAcceptGoesOn(t *testing.T) {
 
 // With the real lack of descriptors: the accept that could not be made is made when there are some.
 func TestAcceptWithoutDescriptors(t *testing.T) {
-	l, err := TCP().Listen(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
-	c, err := TCP().Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	defer c.Close()
+	l := expect.Open(TCP().Listen(loopback(), 0)).In(t)
+	expect.Open(TCP().Connect(soon(t), l.Addr())).In(t)
 
 	enough := scarce.Descriptors(t, 0)
-	accepted := aside(func() error {
-		s, err := l.Accept(context.Background())
-		if err == nil {
-			err = s.Close()
-		}
-		return err
-	})
+	accepted := expect.Aside(func() error { return closed(l.Accept(context.Background())) })
 	var early error
 	returned := false
 	select {
@@ -101,7 +90,7 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	}
 	enough()
 	require.False(t, returned, "Accept gave up: %v", early)
-	require.NoError(t, returns(t, accepted))
+	require.NoError(t, expect.Returns(t, accepted))
 }
 
 // Other errors end the listener, and so does a plug-in's fault, whatever it is caused by.
@@ -114,15 +103,12 @@ func TestAcceptFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cb := TCPCallbacks()
 			cb.Accept = func(int, time.Duration) (int, Addr, error) { return -1, nil, fails.err }
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			l, err := tr.Listen(loopback(), 0)
-			require.NoError(t, err)
-			_, err = l.Accept(soon(t))
+			tr := expect.NoError(New(cb, nil)).In(t)
+			l := expect.NoError(tr.Listen(loopback(), 0)).In(t)
+			_, err := l.Accept(soon(t))
 			require.ErrorIs(t, err, fails.says)
 			require.NotErrorIs(t, err, context.DeadlineExceeded)
-			var op *OpError
-			require.ErrorAs(t, err, &op)
+			op := expect.As[*OpError](t, err)
 			require.Equal(t, "accept", op.Op)
 			require.Equal(t, l.Addr(), op.Addr)
 			require.NoError(t, l.Close())
@@ -133,26 +119,16 @@ func TestAcceptFails(t *testing.T) {
 func TestAcceptBusy(t *testing.T) {
 	for name, over := range carriers(t) {
 		t.Run(name, func(t *testing.T) {
-			l, err := over.tr.Listen(over.at, 0)
-			require.NoError(t, err)
-			accepted := aside(func() error {
-				s, err := l.Accept(context.Background())
-				if err == nil {
-					err = s.Close()
-				}
-				return err
-			})
+			l := expect.NoError(over.tr.Listen(over.at, 0)).In(t)
+			accepted := expect.Aside(func() error { return closed(l.Accept(context.Background())) })
 			require.Eventually(t, l.accepting.Load, tooLong, 100*time.Microsecond)
-			_, err = l.Accept(soon(t))
-			require.ErrorIs(t, err, ErrBusy)
-			c, err := over.tr.Connect(soon(t), l.Addr())
-			require.NoError(t, err)
-			require.NoError(t, returns(t, accepted), "the first one completes")
+			require.ErrorIs(t, expect.Err(l.Accept(soon(t))), ErrBusy)
+			c := expect.NoError(over.tr.Connect(soon(t), l.Addr())).In(t)
+			require.NoError(t, expect.Returns(t, accepted), "the first one completes")
 			require.NoError(t, c.Close())
 			require.NoError(t, l.Close())
 			require.NoError(t, l.Close())
-			_, err = l.Accept(soon(t))
-			require.ErrorIs(t, err, net.ErrClosed)
+			require.ErrorIs(t, expect.Err(l.Accept(soon(t))), net.ErrClosed)
 		})
 	}
 }
@@ -169,64 +145,49 @@ func TestAcceptGivesNoDescriptor(t *testing.T) {
 		}
 		return nfd, peer, err
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(loopback(), 0)
-	require.NoError(t, err)
-	c, err := TCP().Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	defer c.Close()
-	_, err = l.Accept(soon(t))
+	tr := expect.NoError(New(cb, nil)).In(t)
+	l := expect.NoError(tr.Listen(loopback(), 0)).In(t)
+	expect.Open(TCP().Connect(soon(t), l.Addr())).In(t)
+	_, err := l.Accept(soon(t))
 	require.ErrorIs(t, err, ErrContract)
-	var fault *CallbackError
-	require.ErrorAs(t, err, &fault)
+	fault := expect.As[*CallbackError](t, err)
 	require.Equal(t, "GetFD", fault.Callback)
-	_ = returns(t, aside(l.Close))
+	_ = expect.Returns(t, expect.Aside(l.Close))
 }
 
 // Another process that shares a listener may put it into blocking mode: Accept works all the same,
 // and ends with its context, by Pause and by Close.
 func TestAcceptInBlockingMode(t *testing.T) {
-	other, err := New(TCPCallbacks(), nil)
-	require.NoError(t, err)
+	other := expect.NoError(New(TCPCallbacks(), nil)).In(t)
 	for name, over := range map[string]struct {
 		tr Transport
 		at Addr
 	}{"tcp": {TCP(), loopback()}, "unix": {Unix(), socketPath(t)}, "somebody's own": {other, loopback()}} {
 		t.Run(name, func(t *testing.T) {
-			l, err := over.tr.Listen(over.at, 0)
-			require.NoError(t, err)
-			fd, err := l.Descriptor()
-			require.NoError(t, err)
+			l := expect.NoError(over.tr.Listen(over.at, 0)).In(t)
+			fd := expect.NoError(l.Descriptor()).In(t)
 			accept := func(ctx context.Context) <-chan error {
 				require.NoError(t, unix.SetNonblock(fd, false))
-				accepted := aside(func() error {
-					s, err := l.Accept(ctx)
-					if err == nil {
-						err = s.Close()
-					}
-					return err
-				})
+				accepted := expect.Aside(func() error { return closed(l.Accept(ctx)) })
 				require.Eventually(t, func() bool { return l.accepting.Load() || len(accepted) > 0 }, tooLong, 100*time.Microsecond)
 				return accepted
 			}
-			require.ErrorIs(t, returns(t, accept(within(t, 10*time.Millisecond))), context.DeadlineExceeded)
+			require.ErrorIs(t, expect.Returns(t, accept(within(t, 10*time.Millisecond))), context.DeadlineExceeded)
 
 			accepted := accept(context.Background())
-			require.NoError(t, returns(t, aside(func() error { return l.Pause(soon(t)) })))
-			require.ErrorIs(t, returns(t, accepted), ErrPaused)
+			require.NoError(t, expect.Returns(t, expect.Aside(func() error { return l.Pause(soon(t)) })))
+			require.ErrorIs(t, expect.Returns(t, accepted), ErrPaused)
 			l.Resume()
 
 			accepted = accept(context.Background())
 			runtime.GC()
-			c, err := over.tr.Connect(soon(t), l.Addr())
-			require.NoError(t, err)
-			require.NoError(t, returns(t, accepted))
+			c := expect.NoError(over.tr.Connect(soon(t), l.Addr())).In(t)
+			require.NoError(t, expect.Returns(t, accepted))
 			require.NoError(t, c.Close())
 
 			accepted = accept(context.Background())
-			require.NoError(t, returns(t, aside(l.Close)))
-			require.ErrorIs(t, returns(t, accepted), net.ErrClosed)
+			require.NoError(t, expect.Returns(t, expect.Aside(l.Close)))
+			require.ErrorIs(t, expect.Returns(t, accepted), net.ErrClosed)
 		})
 	}
 }

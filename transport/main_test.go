@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 )
 
@@ -15,15 +16,13 @@ func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 func requireWrites(t testing.TB, s *Stream, text string) {
 	t.Helper()
-	_, err := s.Writev(soon(t), []byte(text))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Writev(soon(t), []byte(text))))
 }
 
 func requireReads(t testing.TB, s *Stream, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 	require.Equal(t, want, string(got))
 }
 

@@ -11,26 +11,22 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 func TestMemoryNames(t *testing.T) {
 	tr := NewMemory()
-	a, err := tr.Listen(MemoryAddr("a"), 0)
-	require.NoError(t, err)
-	_, err = tr.Listen(MemoryAddr("a"), 0)
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
-	free, err := tr.Listen(MemoryAddr(""), 0)
-	require.NoError(t, err)
+	a := expect.NoError(tr.Listen(MemoryAddr("a"), 0)).In(t)
+	require.ErrorIs(t, expect.Err(tr.Listen(MemoryAddr("a"), 0)), syscall.EADDRINUSE)
+	free := expect.NoError(tr.Listen(MemoryAddr(""), 0)).In(t)
 	require.NotEqual(t, a.Addr(), free.Addr())
 	require.NotEqual(t, MemoryAddr(""), free.Addr())
-	_, err = NewMemory().Connect(soon(t), a.Addr())
-	require.ErrorIs(t, err, syscall.ECONNREFUSED, "another world")
-	_, err = tr.Connect(soon(t), nil)
-	require.EqualError(t, err, "connect: no address: "+syscall.EAFNOSUPPORT.Error())
+	require.ErrorIs(t, expect.Err(NewMemory().Connect(soon(t), a.Addr())), syscall.ECONNREFUSED, "another world")
+	require.EqualError(t, expect.Err(tr.Connect(soon(t), nil)), "connect: no address: "+syscall.EAFNOSUPPORT.Error())
 	require.NoError(t, a.Close())
 	require.NoError(t, free.Close())
-	again, err := tr.Listen(MemoryAddr("a"), 0)
-	require.NoError(t, err)
+	again := expect.NoError(tr.Listen(MemoryAddr("a"), 0)).In(t)
 	require.NoError(t, again.Close())
 	require.Equal(t, "memory", again.Addr().Network())
 	require.Equal(t, "memory:a", again.Addr().String())
@@ -40,8 +36,7 @@ func TestMemoryNames(t *testing.T) {
 func TestMemoryListenerClosedUnderConnect(t *testing.T) {
 	tr := NewMemory()
 	for range 300 {
-		l, err := tr.Listen(MemoryAddr(""), 4)
-		require.NoError(t, err)
+		l := expect.NoError(tr.Listen(MemoryAddr(""), 4)).In(t)
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
@@ -64,8 +59,7 @@ func TestMemoryListenerClosedUnderConnect(t *testing.T) {
 // The same, at the very moment.
 func TestMemoryConnectMissesClose(t *testing.T) {
 	tr := NewMemory()
-	l, err := tr.Listen(MemoryAddr("a"), 0)
-	require.NoError(t, err)
+	l := expect.NoError(tr.Listen(MemoryAddr("a"), 0)).In(t)
 	sock := l.sock.(*full[*memorySocket]).c
 	require.NoError(t, l.Close())
 	sock.world.listeners["a"] = sock // as Connect saw it just before
@@ -75,8 +69,7 @@ func TestMemoryConnectMissesClose(t *testing.T) {
 		return
 	}
 	defer s.Close()
-	_, err = s.Read(soon(t), make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 }
 
 // A connection closed with bytes unread is reset, as TCP's is.
@@ -84,23 +77,20 @@ func TestMemoryReset(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
 	requireWrites(t, c, "unread")
 	require.NoError(t, s.Close())
-	_, err := c.Read(soon(t), make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 }
 
 func TestMemoryWindow(t *testing.T) {
 	c, s := pair(t, NewMemory(), MemoryAddr(""))
 	ctx, cancel := context.WithCancel(context.Background())
 	var n int64
-	written := aside(func() (err error) { n, err = c.Writev(ctx, make([]byte, 2*memoryWindow)); return err })
+	written := expect.Aside(func() (err error) { n, err = c.Writev(ctx, make([]byte, 2*memoryWindow)); return err })
 	pending := func() int {
-		k, err := s.PendingBytes()
-		require.NoError(t, err)
-		return k
+		return expect.NoError(s.PendingBytes()).In(t)
 	}
 	require.Eventually(t, func() bool { return pending() == memoryWindow }, tooLong, 100*time.Microsecond)
 	cancel()
-	require.ErrorIs(t, returns(t, written), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, written), context.Canceled)
 	require.EqualValues(t, memoryWindow, n)
 	require.Equal(t, memoryWindow, pending())
 }
@@ -114,43 +104,27 @@ func TestMemoryBacklog(t *testing.T) {
 		begun.Add(1)
 		return connect(s, a, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(MemoryAddr("a"), 1)
-	require.NoError(t, err)
-	first, err := tr.Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	defer first.Close()
-	_, err = tr.Connect(NoWait(), l.Addr())
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	tr := expect.NoError(New(cb, nil)).In(t)
+	l := expect.NoError(tr.Listen(MemoryAddr("a"), 1)).In(t)
+	expect.Open(tr.Connect(soon(t), l.Addr())).In(t)
+	require.ErrorIs(t, expect.Err(tr.Connect(NoWait(), l.Addr())), os.ErrDeadlineExceeded)
 	before := begun.Load()
-	second := aside(func() error {
-		s, err := tr.Connect(soon(t), l.Addr())
-		if err == nil {
-			err = s.Close()
-		}
-		return err
-	})
+	second := expect.Aside(func() error { return closed(tr.Connect(soon(t), l.Addr())) })
 	waiting(t, &begun, before+1)
-	s, err := l.Accept(soon(t))
-	require.NoError(t, err)
-	defer s.Close()
-	require.NoError(t, returns(t, second))
-	third := aside(func() error { _, err := tr.Connect(soon(t), l.Addr()); return err })
+	expect.Open(l.Accept(soon(t))).In(t)
+	require.NoError(t, expect.Returns(t, second))
+	third := expect.Aside(func() error { _, err := tr.Connect(soon(t), l.Addr()); return err })
 	waiting(t, &begun, before+2)
 	require.NoError(t, l.Close())
-	require.ErrorIs(t, returns(t, third), syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Returns(t, third), syscall.ECONNREFUSED)
 }
 
 // A backlog of 0 is the default one, not none.
 func TestMemoryDefaultBacklog(t *testing.T) {
 	tr := NewMemory()
-	l, err := tr.Listen(MemoryAddr(""), 0)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(tr.Listen(MemoryAddr(""), 0)).In(t)
 	for range 100 {
-		c, err := tr.Connect(NoWait(), l.Addr())
-		require.NoError(t, err)
+		c := expect.NoError(tr.Connect(NoWait(), l.Addr())).In(t)
 		require.NoError(t, c.Close())
 	}
 }

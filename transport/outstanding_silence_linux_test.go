@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // What is sent after a silence is not owed an answer since the silence began: neither a silent
@@ -13,22 +15,15 @@ func TestUnacknowledgedAfterSilence(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	p := make([]byte, 8)
 	for range 20 { // after an exchange of messages the kernel delays its acknowledgements
-		_, err := c.Writev(t.Context(), []byte("question"))
-		require.NoError(t, err)
-		_, err = s.Readv(t.Context(), p)
-		require.NoError(t, err)
-		_, err = s.Writev(t.Context(), []byte("answer"))
-		require.NoError(t, err)
-		_, err = c.Readv(t.Context(), p[:6])
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(t.Context(), []byte("question"))))
+		require.NoError(t, expect.Err(s.Readv(t.Context(), p)))
+		require.NoError(t, expect.Err(s.Writev(t.Context(), []byte("answer"))))
+		require.NoError(t, expect.Err(c.Readv(t.Context(), p[:6])))
 	}
 	const silence = time.Second
 	for range 3 {
 		time.Sleep(silence)
-		_, err := c.Writev(t.Context(), []byte("question"))
-		require.NoError(t, err)
-		d, err := c.Unacknowledged()
-		require.NoError(t, err)
-		require.Less(t, d, silence)
+		require.NoError(t, expect.Err(c.Writev(t.Context(), []byte("question"))))
+		require.Less(t, expect.NoError(c.Unacknowledged()).In(t), silence)
 	}
 }

@@ -200,14 +200,13 @@ func TestReadPDUEmptyBuffers(t *testing.T) {
 	s := &Stream{car: &chunks{left: [][]byte{[]byte("\x00T")}, end: io.EOF}}
 	vectors := [][][]byte{{make([]byte, 1)}, {{}}, {{}, {}}, {make([]byte, 1)}, {}}
 	i := -1
-	n, err := s.ReadPDU(t.Context(), func() ([][]byte, error) { i++; return vectors[i], nil })
-	require.NoError(t, err)
+	n := expect.NoError(s.ReadPDU(t.Context(), func() ([][]byte, error) { i++; return vectors[i], nil })).In(t)
 	require.EqualValues(t, 2, n)
 	require.Equal(t, "T", string(vectors[3][0]))
 	require.Equal(t, len(vectors)-1, i)
 
 	asked := 0
-	_, err = s.ReadPDU(t.Context(), func() ([][]byte, error) { asked++; return [][]byte{{}}, nil })
+	_, err := s.ReadPDU(t.Context(), func() ([][]byte, error) { asked++; return [][]byte{{}}, nil })
 	require.ErrorIs(t, err, syscall.EINVAL)
 	require.Equal(t, mostEmpty+1, asked)
 	require.ErrorContains(t, err, "next does not come to an end")
@@ -216,8 +215,7 @@ func TestReadPDUEmptyBuffers(t *testing.T) {
 // An error of next is returned as it is.
 func TestReadPDURefused(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
-	_, err := c.Writev(soon(t), []byte{255, 255, 255, 255})
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.Writev(soon(t), []byte{255, 255, 255, 255})))
 	var f framer
 	n, err := s.ReadPDU(soon(t), f.next)
 	require.EqualError(t, err, "too long")
@@ -238,30 +236,23 @@ func TestReadPDURefused(t *testing.T) {
 // Many small packets that have come together are one read.
 func TestReadPDUReadsAhead(t *testing.T) {
 	cb := TCPCallbacks()
-	read, reads := cb.Read, 0
-	cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-		reads++
-		return read(fd, p, tmo)
-	}
+	reads := 0
+	first(&cb.Read, func() { reads++ })
 	c, s := pairOf(t, cb)
 	large := make([]byte, 8*directMin)
-	sent := aside(func() error { return second(c.Writev(soon(t), frames([][]byte{large}))) })
-	_, err := s.ReadPDU(soon(t), new(framer).next)
-	require.NoError(t, err)
-	require.NoError(t, returns(t, sent))
+	sent := expect.Aside(func() error { return expect.Err(c.Writev(soon(t), frames([][]byte{large}))) })
+	require.NoError(t, expect.Err(s.ReadPDU(soon(t), new(framer).next)))
+	require.NoError(t, expect.Returns(t, sent))
 	reads = 0
 	const n = 1000
 	all := frames(slices.Repeat([][]byte{[]byte("small")}, n))
-	_, err = c.Writev(soon(t), all)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.Writev(soon(t), all)))
 	require.Eventually(t, func() bool { k, err := s.PendingBytes(); return err == nil && k == len(all) }, tooLong, time.Millisecond)
 	left := len(all)
 	for range n {
 		var f framer
 		_, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
-			k, err := s.PendingBytes()
-			require.NoError(t, err)
-			require.Equal(t, left, k, "pending inside a packet")
+			require.Equal(t, left, expect.NoError(s.PendingBytes()).In(t), "pending inside a packet")
 			v, err := f.next()
 			left -= int(length(v))
 			return v, err
@@ -280,33 +271,32 @@ func TestReadPDUCancelledLarge(t *testing.T) {
 			body := bytes.Repeat([]byte("x"), 1<<20)
 			all := frames(append([][]byte{body}, slices.Repeat([][]byte{[]byte("small")}, behind)...))
 			half := len(body) / 2
-			sent := aside(func() error { _, err := c.Writev(soon(t), all[:half]); return err })
+			sent := expect.Aside(func() error { _, err := c.Writev(soon(t), all[:half]); return err })
 			for all := soon(t); len(s.buf[s.r:s.w]) < half; {
 				ctx, cancel := context.WithCancel(all)
-				read := aside(func() error { _, err := s.ReadPDU(ctx, new(framer).next); return err })
+				read := expect.Aside(func() error { _, err := s.ReadPDU(ctx, new(framer).next); return err })
 				expect.WaitsIn(t, "", "(*Stream).ReadPDU(") // it has read what was there
 				cancel()
-				require.ErrorIs(t, returns(t, read), context.Canceled)
+				require.ErrorIs(t, expect.Returns(t, read), context.Canceled)
 				require.NoError(t, all.Err())
 			}
-			require.NoError(t, returns(t, sent))
+			require.NoError(t, expect.Returns(t, sent))
 			kept := &s.buf[0]
 			for range 3 {
 				_, err := s.ReadPDU(within(t, 5*time.Millisecond), new(framer).next)
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.Same(t, kept, &s.buf[0])
 			}
-			sent = aside(func() error { _, err := c.Writev(soon(t), all[half:]); return err })
+			sent = expect.Aside(func() error { _, err := c.Writev(soon(t), all[half:]); return err })
 			for i := range 1 + behind {
 				var f framer
-				_, err := s.ReadPDU(soon(t), f.next)
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(s.ReadPDU(soon(t), f.next)))
 				require.LessOrEqual(t, len(s.buf), readAheadMax)
 				if i == 0 {
 					require.True(t, bytes.Equal(body, f.body))
 				}
 			}
-			require.NoError(t, returns(t, sent))
+			require.NoError(t, expect.Returns(t, sent))
 		}
 	})
 }

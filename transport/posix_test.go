@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // Each number of winsock is known by its POSIX name as well, however it is wrapped; and no number
@@ -58,8 +60,7 @@ func TestPosixError(t *testing.T) {
 			require.ErrorIs(t, err, tt.winsock)
 			require.ErrorIs(t, err, error(of))
 			require.EqualError(t, err, of.Error())
-			var code syscall.Errno
-			require.ErrorAs(t, err, &code)
+			code := expect.As[syscall.Errno](t, err)
 			require.Equal(t, tt.posix, code)
 			require.Equal(t, err, PosixError(err), "once is enough")
 			require.Equal(t, tt.posix == syscall.ETIMEDOUT, opError("read", nil, err).(net.Error).Timeout())
@@ -82,10 +83,8 @@ func TestFromNetOnWindows(t *testing.T) {
 		Listen: func(Addr) (net.Listener, error) { return nil, winsock(10048) },
 		Dial:   func(context.Context, Addr) (net.Conn, error) { return nil, winsock(10061) },
 	})
-	_, err := refuses.Listen(loopback(), 0)
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
-	_, err = refuses.Connect(soon(t), loopback())
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Err(refuses.Listen(loopback(), 0)), syscall.EADDRINUSE)
+	require.ErrorIs(t, expect.Err(refuses.Connect(soon(t), loopback())), syscall.ECONNREFUSED)
 
 	// A listener goes on after a connection that was reset in the backlog, and after a lack of
 	// descriptors.
@@ -101,11 +100,9 @@ func TestFromNetOnWindows(t *testing.T) {
 		return failingConn{c, winsock(10054)}, err
 	}
 	c, _ := pair(t, FromNet(n), loopback())
-	_, err = c.Read(soon(t), make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 	require.ErrorIs(t, c.CloseWrite(), syscall.ECONNRESET)
-	_, err = c.Writev(soon(t), []byte("x"))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(c.Writev(soon(t), []byte("x"))), syscall.ECONNRESET)
 }
 
 // A failingListener fails at its first Accepts.

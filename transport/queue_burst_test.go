@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // gathering is a queue that has taken a post with More which its flusher has yet to write.
@@ -62,15 +63,14 @@ func TestQueueGathersBeforeClaim(t *testing.T) {
 	_, c, s := gated(t, false)
 	for i, post := range []func(*postQueue) error{
 		func(q *postQueue) error { return q.Post(t.Context(), make([]byte, combineMax), nil, 0) },
-		func(q *postQueue) error { return second(q.Deliver(t.Context(), make([]byte, combineMax))) },
+		func(q *postQueue) error { return expect.Err(q.Deliver(t.Context(), make([]byte, combineMax))) },
 	} {
 		q := gathering(t, c, "burst")
-		posted := aside(func() error { return post(q) })
+		posted := expect.Aside(func() error { return post(q) })
 		got := make([]byte, 5+combineMax)
-		_, err := s.Readv(soon(t), got)
-		require.NoError(t, err, i)
+		require.NoError(t, expect.Err(s.Readv(soon(t), got)), i)
 		require.Equal(t, "burst", string(got[:5]))
-		require.NoError(t, returns(t, posted))
+		require.NoError(t, expect.Returns(t, posted))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/stretchr/testify/require"
 )
 
@@ -47,10 +48,10 @@ func TestQueueGivenUp(t *testing.T) {
 	give := func(begin func(ctx context.Context) error) {
 		ctx, cancel := context.WithCancel(context.Background())
 		before, _ := q.Buffered()
-		ended := aside(func() error { return begin(ctx) })
+		ended := expect.Aside(func() error { return begin(ctx) })
 		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > before }, tooLong, 20*time.Microsecond)
 		cancel()
-		require.ErrorIs(t, returns(t, ended), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, ended), context.Canceled)
 	}
 	large, small := make([]byte, combineMax), make([]byte, 10<<10)
 	for i := range 100 {
@@ -74,12 +75,12 @@ func TestQueueGivenUp(t *testing.T) {
 	require.Less(t, held, 4*q.limit)
 	require.Less(t, len(q.segs), 12+2*fewGiven)
 	q.mu.Unlock()
-	flushed := aside(func() error { return q.Flush(soon(t)) })
+	flushed := expect.Aside(func() error { return q.Flush(soon(t)) })
 	g.open()
 	requireReads(t, s, want)
-	require.NoError(t, returns(t, flushed))
+	require.NoError(t, expect.Returns(t, flushed))
 	for _, w := range append(all, first) {
-		require.NoError(t, returns(t, w).err)
+		require.NoError(t, expect.Returns(t, w).err)
 	}
 	n, sent := q.Buffered()
 	require.Zero(t, n)
@@ -147,9 +148,9 @@ func TestNoBusySpin(t *testing.T) {
 	var all []<-chan error
 	for range 4 {
 		all = append(all,
-			aside(func() error { _, err := q.Deliver(ctx, make([]byte, 16<<20)); return err }),
-			aside(func() error { _, err := q.Deliver(ctx, make([]byte, 10)); return err }),
-			aside(func() error { _, err := r.ReadPDU(ctx, c, new(framer).next); return err }))
+			expect.Aside(func() error { _, err := q.Deliver(ctx, make([]byte, 16<<20)); return err }),
+			expect.Aside(func() error { _, err := q.Deliver(ctx, make([]byte, 10)); return err }),
+			expect.Aside(func() error { _, err := r.ReadPDU(ctx, c, new(framer).next); return err }))
 	}
 	// quiet windows in a row: code that spins has none, while filling the last of the system's
 	// buffers comes to an end
@@ -165,7 +166,7 @@ func TestNoBusySpin(t *testing.T) {
 	cancel()
 	require.NoError(t, c.Close())
 	for i, call := range all {
-		if err := returns(t, call); i%3 != 1 { // a small post may have come before all others
+		if err := expect.Returns(t, call); i%3 != 1 { // a small post may have come before all others
 			require.Error(t, err)
 		}
 	}
@@ -200,7 +201,7 @@ func TestDeliverCopiesNothing(t *testing.T) {
 	q.mu.Unlock()
 	k.set(func() { k.room = 140 })
 	for _, call := range all {
-		require.NoError(t, returns(t, call).err)
+		require.NoError(t, expect.Returns(t, call).err)
 	}
 	require.Equal(t, strings.Repeat("a", 60)+strings.Repeat("b", 40)+strings.Repeat("c", 40), string(k.got))
 }

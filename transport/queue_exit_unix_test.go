@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A Write that ends its goroutine (FailNow of a test) ends the queue, whichever goroutine is the
@@ -68,8 +69,8 @@ func TestQueueWriterExitsBeforeOthers(t *testing.T) {
 	writes(t, q, context.Background(), "second") // its goroutine ends
 	third := writes(t, q, context.Background(), "third")
 	close(k.gate)
-	require.Equal(t, written{5, nil}, returns(t, first))
-	r := returns(t, third)
+	require.Equal(t, written{5, nil}, expect.Returns(t, first))
+	r := expect.Returns(t, third)
 	require.ErrorIs(t, r.err, errExited)
 	require.Zero(t, r.n)
 }

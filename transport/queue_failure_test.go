@@ -8,10 +8,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
-// A write that fails half-way, without the end of a context, makes every later write return that
-// failure, not a time-out.
+// A write that fails half-way, also under NoWait, makes every later write return that failure, and
+// not a time-out.
 func TestStreamPoisonedByFailure(t *testing.T) {
 	k := &sink{room: 3, portion: func() int { return 3 }}
 	s := newStream(k, nil, connected)
@@ -26,11 +28,20 @@ func TestStreamPoisonedByFailure(t *testing.T) {
 	canceled, cancel := context.WithCancel(context.Background())
 	k = &sink{room: 9, portion: func() int { cancel(); return 3 }}
 	s = newStream(k, nil, connected)
-	_, err = s.Writev(canceled, []byte("abcdef"))
-	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, expect.Err(s.Writev(canceled, []byte("abcdef"))), context.Canceled)
 	_, err = s.Writev(soon(t), []byte("x"))
 	require.ErrorIs(t, err, ErrPoisoned)
 	require.NotErrorIs(t, err, context.Canceled, "this call's context lives")
+
+	limited := newGrantCarrier(false, 1<<10)
+	limited.room = 3
+	s = newStream(limited, nil, connected)
+	n, err = s.Writev(NoWait(), []byte("abcdef"))
+	require.True(t, isTimeout(err))
+	require.EqualValues(t, 3, n)
+	_, err = s.Writev(soon(t), []byte("x"))
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.False(t, isTimeout(err), "after which one might try again")
 }
 
 // A failure names the operation and the peer, whichever goroutine wrote and whichever gets the
@@ -50,27 +61,14 @@ func TestQueueFailureNamesThePeer(t *testing.T) {
 			require.NoError(t, q.Post(soon(t), []byte("first"), nil, 0)) // finds no room
 			second := writes(t, q, context.Background(), "second")
 			k.set(func() { k.failure = syscall.EPIPE })
-			for _, err := range []error{returns(t, second).err, q.Post(soon(t), []byte("x"), nil, 0), q.Flush(soon(t))} {
-				var op *OpError
-				require.ErrorAs(t, err, &op)
+			for _, err := range []error{expect.Returns(t, second).err, q.Post(soon(t), []byte("x"), nil, 0), q.Flush(soon(t))} {
+				op := expect.As[*OpError](t, err)
 				require.Equal(t, "write", op.Op)
 				require.Equal(t, remote, op.Addr)
 				require.ErrorIs(t, err, syscall.EPIPE)
 			}
+			waits, _ := q.Buffered()
+			require.Zero(t, waits)
 		})
 	}
-}
-
-// What was cut off half-way by NoWait poisons the stream for good: the error of later writes is no
-// time-out, after which one might try again.
-func TestStreamPoisonedByNoWait(t *testing.T) {
-	k := newGrantCarrier(false, 1<<10)
-	k.room = 3
-	s := newStream(k, nil, connected)
-	n, err := s.Writev(NoWait(), []byte("abcdef"))
-	require.True(t, isTimeout(err))
-	require.EqualValues(t, 3, n)
-	_, err = s.Writev(soon(t), []byte("x"))
-	require.ErrorIs(t, err, ErrPoisoned)
-	require.False(t, isTimeout(err))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A post that is Lazily, of any size, returns at once although the queue is full, up to a limit of
@@ -26,27 +27,26 @@ func TestQueueLazyWaitsForRoom(t *testing.T) {
 		}
 		lazily := func(b string, size int) {
 			t.Helper()
-			require.NoError(t, returns(t, aside(func() error { return post(soon(t), b, size) })))
+			require.NoError(t, expect.Returns(t, expect.Aside(func() error { return post(soon(t), b, size) })))
 		}
 		lazily("a", 1000)
-		require.NoError(t, returns(t, aside(func() error { return post(NoWait(), "b", 4*combineMax) })), "one may exceed the limit")
+		require.NoError(t, expect.Returns(t, expect.Aside(func() error { return post(NoWait(), "b", 4*combineMax) })), "one may exceed the limit")
 		require.ErrorIs(t, post(NoWait(), "no", 10), os.ErrDeadlineExceeded)
 		ctx, cancel := context.WithCancel(soon(t))
-		waits := aside(func() error { return post(ctx, "no", 10) })
+		waits := expect.Aside(func() error { return post(ctx, "no", 10) })
 		stays(t, waits)
 		cancel()
-		require.ErrorIs(t, returns(t, waits), context.Canceled)
-		waits = aside(func() error { return post(soon(t), "c", 10) })
+		require.ErrorIs(t, expect.Returns(t, waits), context.Canceled)
+		waits = expect.Aside(func() error { return post(soon(t), "c", 10) })
 		stays(t, waits)
-		flushed := aside(func() error { return q.Flush(soon(t)) })
+		flushed := expect.Aside(func() error { return q.Flush(soon(t)) })
 		stays(t, flushed)
 		g.open()
-		require.NoError(t, returns(t, first))
+		require.NoError(t, expect.Returns(t, first))
 		got := make([]byte, 1+1000+4*combineMax+10)
-		_, err := s.Readv(soon(t), got)
-		require.NoError(t, err)
-		require.NoError(t, returns(t, waits))
-		require.NoError(t, returns(t, flushed))
+		require.NoError(t, expect.Err(s.Readv(soon(t), got)))
+		require.NoError(t, expect.Returns(t, waits))
+		require.NoError(t, expect.Returns(t, flushed))
 		require.Equal(t, "fabc", string(bytes.ReplaceAll(got, []byte{0}, nil)))
 	})
 }
@@ -82,11 +82,11 @@ func TestQueueLazyTakesTurns(t *testing.T) {
 	for range many {
 		require.NoError(t, q.Post(t.Context(), part, nil, queue.Lazily))
 	}
-	other := aside(func() error { return q.Post(soon(t), []byte("one that waits for room"), nil, 0) })
+	other := expect.Aside(func() error { return q.Post(soon(t), []byte("one that waits for room"), nil, 0) })
 	require.Eventually(t, func() bool { q.mu.Lock(); defer q.mu.Unlock(); return q.claims == 1 }, tooLong, time.Millisecond)
 	stays(t, other)
 	k.set(func() { k.room = 1 << 30 })
-	require.NoError(t, returns(t, other))
+	require.NoError(t, expect.Returns(t, other))
 	require.NoError(t, q.Flush(soon(t)))
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -99,12 +99,12 @@ func TestQueueLazyTakesTurns(t *testing.T) {
 func TestQueueLazyFailure(t *testing.T) {
 	q, k := blocked(t, "first", &queue.Options{Limit: 1, LazilyLimit: 1})
 	require.NoError(t, q.Post(t.Context(), []byte("second"), nil, queue.Lazily))
-	flushed := aside(func() error { return q.Flush(soon(t)) })
-	waits := aside(func() error { return q.Post(soon(t), []byte("third"), nil, queue.Lazily) })
+	flushed := expect.Aside(func() error { return q.Flush(soon(t)) })
+	waits := expect.Aside(func() error { return q.Post(soon(t), []byte("third"), nil, queue.Lazily) })
 	stays(t, flushed)
 	k.set(func() { k.failure = errFull })
-	require.ErrorIs(t, returns(t, flushed), errFull)
-	require.ErrorIs(t, returns(t, waits), errFull)
+	require.ErrorIs(t, expect.Returns(t, flushed), errFull)
+	require.ErrorIs(t, expect.Returns(t, waits), errFull)
 	require.ErrorIs(t, q.Flush(soon(t)), errFull)
 	require.ErrorIs(t, q.Post(soon(t), []byte("fourth"), nil, queue.Lazily), errFull)
 }

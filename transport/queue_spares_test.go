@@ -65,14 +65,14 @@ func TestQueueKeepsNothingHanded(t *testing.T) {
 	full := bytes.Repeat([]byte("f"), 1000)
 	for i := range 20 {
 		require.NoError(t, q.Post(soon(t), full, nil, 0))
-		handed := aside(func() error { return q.Post(soon(t), []byte("more"), nil, 0) })
+		handed := expect.Aside(func() error { return q.Post(soon(t), []byte("more"), nil, 0) })
 		require.Eventually(t, func() bool {
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			return q.posted == int64(1004*(i+1))
 		}, tooLong, 10*time.Microsecond)
 		k.set(func() { k.got, k.room = nil, 1004 })
-		require.NoError(t, returns(t, handed))
+		require.NoError(t, expect.Returns(t, handed))
 		rests(t, q)
 		require.Equal(t, string(full)+"more", string(k.got))
 	}
@@ -85,23 +85,19 @@ func TestBuffersAreLetGo(t *testing.T) {
 	const size = 64 << 10
 	operations := map[string]func(t *testing.T, c, s *Stream, b []byte){
 		"Writev": func(t *testing.T, c, s *Stream, b []byte) {
-			_, err := c.Writev(soon(t), b[:1], b[1:])
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(c.Writev(soon(t), b[:1], b[1:])))
 		},
 		"Post": func(t *testing.T, c, s *Stream, b []byte) {
 			require.NoError(t, newPostQueue(c, nil).Post(soon(t), b[:1], b[1:], 0))
 		},
 		"Deliver": func(t *testing.T, c, s *Stream, b []byte) {
-			_, err := newPostQueue(c, nil).Deliver(soon(t), b[:1], b[1:])
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(newPostQueue(c, nil).Deliver(soon(t), b[:1], b[1:])))
 		},
 		"Read": func(t *testing.T, c, s *Stream, b []byte) {
-			_, err := s.Read(soon(t), b)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Read(soon(t), b)))
 		},
 		"Readv": func(t *testing.T, c, s *Stream, b []byte) {
-			_, err := s.Readv(soon(t), b)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Readv(soon(t), b)))
 		},
 		"ReadPDU": func(t *testing.T, c, s *Stream, b []byte) {
 			v := [][]byte{b}
@@ -118,8 +114,7 @@ func TestBuffersAreLetGo(t *testing.T) {
 				if operation[0] != 'R' {
 					other = s.Readv
 				}
-				_, err := other(soon(t), beside)
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(other(soon(t), beside)))
 				expect.LetGo(t, done)
 			})
 		}
@@ -132,7 +127,7 @@ func TestQueueLetsGoOfBatch(t *testing.T) {
 	q := newPostQueue(newStream(k, nil, connected), nil)
 	large := writes(t, q, context.Background(), strings.Repeat("x", combineMax))
 	k.set(func() { k.room = combineMax })
-	require.NoError(t, returns(t, large).err)
+	require.NoError(t, expect.Returns(t, large).err)
 	rests(t, q)
 	for _, s := range q.batch[:cap(q.batch)] {
 		require.Zero(t, s)

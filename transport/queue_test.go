@@ -5,7 +5,6 @@ package transport
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/queue"
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A gate counts the writes of a plug-in and can hold them up.
@@ -66,20 +66,13 @@ func gated(t testing.TB, full bool) (g *gate, c, s *Stream) {
 	t.Cleanup(g.open)
 	if full {
 		cb := memoryCallbacks()
-		write := cb.Write
-		cb.Write = func(m *memorySocket, p []byte, tmo time.Duration) (int, error) {
-			g.pass()
-			return write(m, p, tmo)
-		}
+		first(&cb.Write, g.pass)
 		c, s = pairOf(t, cb)
 		return g, c, s
 	}
 	cb := TCPCallbacks()
-	write, writev := cb.Write, cb.Writev
-	cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-		g.pass()
-		return write(fd, p, tmo)
-	}
+	writev := cb.Writev
+	first(&cb.Write, g.pass)
 	cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
 		g.pass()
 		return writev(fd, v, tmo)
@@ -100,7 +93,7 @@ func held(t *testing.T, g *gate, q *postQueue, head []byte) <-chan error {
 	t.Helper()
 	g.shut()
 	n := g.begun.Load()
-	posted := aside(func() error { return q.Post(context.Background(), head, nil, 0) })
+	posted := expect.Aside(func() error { return q.Post(context.Background(), head, nil, 0) })
 	waiting(t, &g.begun, n+1)
 	return posted
 }
@@ -120,7 +113,7 @@ func TestQueueCombines(t *testing.T) {
 		require.Equal(t, len(want), waits)
 		before := g.begun.Load()
 		g.open()
-		require.NoError(t, returns(t, posted))
+		require.NoError(t, expect.Returns(t, posted))
 		require.NoError(t, q.Flush(soon(t)))
 		require.LessOrEqual(t, g.begun.Load()-before, int32(2), "499 small posts are one write")
 		requireReads(t, s, want)
@@ -155,34 +148,33 @@ func TestQueueBackPressure(t *testing.T) {
 		// Nothing more fits: a post waits, and a post that is cancelled is never sent.
 		for _, size := range []int{400, 50_000} {
 			ctx, cancel := context.WithCancel(context.Background())
-			waits := aside(func() error { return q.Post(ctx, bytes.Repeat([]byte{'x'}, size), nil, 0) })
+			waits := expect.Aside(func() error { return q.Post(ctx, bytes.Repeat([]byte{'x'}, size), nil, 0) })
 			require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+size }, tooLong, time.Millisecond)
 			cancel()
-			require.ErrorIs(t, returns(t, waits), context.Canceled)
+			require.ErrorIs(t, expect.Returns(t, waits), context.Canceled)
 			n, _ := q.Buffered()
 			require.Equal(t, 800, n)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, q.Post(ctx, small, nil, 0), context.DeadlineExceeded)
-		require.ErrorIs(t, returns(t, aside(func() error { return q.Post(NoWait(), small, nil, 0) })), os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Returns(t, expect.Aside(func() error { return q.Post(NoWait(), small, nil, 0) })), os.ErrDeadlineExceeded)
 
 		// A post that waits goes on when there is room; a post larger than the limit goes on when
 		// its turn has come.
-		waits := aside(func() error { return q.Post(context.Background(), small, nil, 0) })
-		large := aside(func() error { return q.Post(context.Background(), bytes.Repeat([]byte{'l'}, 5000), nil, 0) })
+		waits := expect.Aside(func() error { return q.Post(context.Background(), small, nil, 0) })
+		large := expect.Aside(func() error { return q.Post(context.Background(), bytes.Repeat([]byte{'l'}, 5000), nil, 0) })
 		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n == 800+400+5000 }, tooLong, time.Millisecond)
 		g.open()
 		for _, posted := range []<-chan error{first, waits, large} {
-			require.NoError(t, returns(t, posted))
+			require.NoError(t, expect.Returns(t, posted))
 		}
 		got := make([]byte, 3*400+5000)
-		_, err := s.Readv(soon(t), got)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 		require.Equal(t, 1200, bytes.Count(got, []byte{'s'}))
 		require.Equal(t, 5000, bytes.Count(got, []byte{'l'}))
-		require.NoError(t, returns(t, aside(func() error { return q.Flush(soon(t)) })))
-		_, err = s.Read(NoWait(), got)
+		require.NoError(t, expect.Returns(t, expect.Aside(func() error { return q.Flush(soon(t)) })))
+		_, err := s.Read(NoWait(), got)
 		require.True(t, isTimeout(err), "a cancelled post was sent")
 	})
 }
@@ -202,8 +194,8 @@ func TestQueueDefaultLimit(t *testing.T) {
 			n -= 1000
 			require.Equal(t, queue.DefaultLimit/1000*1000, n)
 			g.open()
-			require.NoError(t, second(s.Readv(soon(t), make([]byte, n))))
-			require.NoError(t, returns(t, first))
+			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, n))))
+			require.NoError(t, expect.Returns(t, first))
 		})
 	}
 }
@@ -220,7 +212,7 @@ func TestQueueRoomForSmallPost(t *testing.T) {
 			require.NoError(t, err)
 			q := newPostQueue(c, &queue.Options{Limit: 1000})
 			require.NoError(t, q.Post(t.Context(), make([]byte, 800), nil, 0))
-			posted := aside(func() error { return q.Post(within(t, time.Second), make([]byte, 400), nil, 0) })
+			posted := expect.Aside(func() error { return q.Post(within(t, time.Second), make([]byte, 400), nil, 0) })
 			synctest.Wait()
 			require.Empty(t, posted, "the queue is full")
 			k, err := s.Read(t.Context(), make([]byte, 800)) // not ahead
@@ -229,40 +221,10 @@ func TestQueueRoomForSmallPost(t *testing.T) {
 			require.NoError(t, <-posted)
 			n, _ := q.Buffered()
 			require.Equal(t, 400, n)
-			_, err = s.Readv(t.Context(), make([]byte, memoryWindow+400))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Readv(t.Context(), make([]byte, memoryWindow+400))))
 			require.NoError(t, q.Flush(t.Context()))
 		})
 	}
-}
-
-func TestQueueFailureReachesEveryone(t *testing.T) {
-	bothKinds(t, func(t *testing.T, full bool) {
-		// A socket that is full, not a gate: Close can end that write.
-		c, _ := pair(t, map[bool]Transport{false: TCP(), true: NewMemory()}[full], map[bool]Addr{false: loopback(), true: MemoryAddr("")}[full])
-		q := newPostQueue(c, &queue.Options{Limit: 1000})
-		var calls []<-chan error
-		for range 5 {
-			calls = append(calls, aside(func() error { return q.Post(context.Background(), make([]byte, 32<<20), nil, 0) }))
-		}
-		calls = append(calls, aside(func() error { return q.Flush(context.Background()) }))
-		require.Eventually(t, func() bool { n, _ := q.Buffered(); return n > 4*32<<20 }, tooLong, time.Millisecond)
-		calls = append(calls, aside(func() error {
-			_, err := q.Deliver(context.Background(), []byte("a"), []byte("b"))
-			return err
-		}), aside(func() error { return q.Flush(context.Background()) }))
-		require.NoError(t, c.Close())
-		for i, call := range calls {
-			// the first Flush may have come before any post
-			if err := returns(t, call); i != 5 || err != nil {
-				require.ErrorIs(t, err, net.ErrClosed)
-			}
-		}
-		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, 0), net.ErrClosed)
-		require.ErrorIs(t, q.Post(soon(t), []byte("x"), nil, queue.Now), net.ErrClosed)
-		waits, _ := q.Buffered()
-		require.Zero(t, waits)
-	})
 }
 
 func TestQueueNow(t *testing.T) {
@@ -280,7 +242,7 @@ func testQueueNow(t *testing.T, high bool) {
 		first := held(t, g, q, []byte("f"))
 		n := 1
 		for {
-			err := returns(t, aside(func() error { return q.Post(soon(t), make([]byte, size), nil, queue.Now) }))
+			err := expect.Returns(t, expect.Aside(func() error { return q.Post(soon(t), make([]byte, size), nil, queue.Now) }))
 			if err != nil {
 				require.ErrorIs(t, err, ErrQueueFull)
 				break
@@ -290,9 +252,8 @@ func testQueueNow(t *testing.T, high bool) {
 		}
 		require.Greater(t, n, room, "four times the limit, or a megabyte")
 		g.open()
-		require.NoError(t, returns(t, first))
-		_, err := s.Readv(soon(t), make([]byte, n))
-		require.NoError(t, err)
+		require.NoError(t, expect.Returns(t, first))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, n))))
 		require.NoError(t, q.Flush(soon(t)))
 		require.NoError(t, q.Post(soon(t), []byte("again"), nil, queue.Now))
 	})
@@ -303,12 +264,12 @@ func TestQueueEmptyPost(t *testing.T) {
 	q := newPostQueue(c, nil)
 	require.ErrorIs(t, q.Post(soon(t), nil, []byte{}, 0), syscall.EINVAL)
 	for _, v := range [][][]byte{nil, {nil}, {{}, {}}} {
-		require.ErrorIs(t, second(q.Deliver(soon(t), v...)), syscall.EINVAL)
+		require.ErrorIs(t, expect.Err(q.Deliver(soon(t), v...)), syscall.EINVAL)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.ErrorIs(t, q.Post(ctx, []byte("x"), nil, 0), context.Canceled)
-	require.ErrorIs(t, second(q.Deliver(ctx, []byte("x"))), context.Canceled)
+	require.ErrorIs(t, expect.Err(q.Deliver(ctx, []byte("x"))), context.Canceled)
 	_, sent := q.Buffered()
 	require.Zero(t, sent)
 	require.NoError(t, q.Flush(NoWait()), "nothing to wait for")
@@ -327,36 +288,4 @@ func TestQueuePostAfterClose(t *testing.T) {
 		}
 		require.NoError(t, q.Flush(soon(t)), "nothing was taken")
 	})
-}
-
-// What has begun to go out when its caller's context ends goes out whole, and no other write gets
-// into the middle.
-func TestQueueCancelledHalfWay(t *testing.T) {
-	for name, call := range map[string]func(ctx context.Context, q *postQueue, b []byte) error{
-		"Post": func(ctx context.Context, q *postQueue, b []byte) error { return q.Post(ctx, b, nil, 0) },
-		"Deliver": func(ctx context.Context, q *postQueue, b []byte) error {
-			n, err := q.Deliver(ctx, b[:100], b[100:])
-			if errors.Is(err, context.Canceled) && n == int64(len(b)) {
-				return nil
-			}
-			return fmt.Errorf("%d bytes, %v", n, err)
-		},
-	} {
-		bothKinds(t, func(t *testing.T, full bool) {
-			t.Log(name)
-			_, c, s := gated(t, full)
-			q := newPostQueue(c, nil)
-			big := noise(32 << 20)
-			ctx, cancel := context.WithCancel(context.Background())
-			called := aside(func() error { return call(ctx, q, big) })
-			got := make([]byte, len(big)+4)
-			require.NoError(t, second(s.Readv(soon(t), got[:1])))
-			cancel()
-			require.NoError(t, returns(t, called), "its first bytes are out: it is the queue's")
-			next := aside(func() error { return q.Post(context.Background(), []byte("next"), nil, 0) })
-			require.NoError(t, second(s.Readv(soon(t), got[1:])))
-			require.NoError(t, returns(t, next))
-			require.True(t, bytes.Equal(append(big, "next"...), got))
-		})
-	}
 }

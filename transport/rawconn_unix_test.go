@@ -8,19 +8,19 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A use of the descriptor that meets a Close gets the same error as any other operation.
 func TestSyscallConnAfterClose(t *testing.T) {
 	for name, tr := range map[string]Transport{"tcp": TCP(), "somebody's own": made(t, TCPCallbacks())} {
 		c, _ := pair(t, tr, loopback())
-		raw, err := c.SyscallConn()
-		require.NoError(t, err)
+		raw := expect.NoError(c.SyscallConn()).In(t)
 		require.NoError(t, c.Close())
 		requireClosed(t, raw, net.ErrClosed)
-		require.ErrorIs(t, second(c.Descriptor()), net.ErrClosed, name)
-		_, err = c.car.pending()
-		require.ErrorIs(t, err, net.ErrClosed, name)
+		require.ErrorIs(t, expect.Err(c.Descriptor()), net.ErrClosed, name)
+		require.ErrorIs(t, expect.Err(c.car.pending()), net.ErrClosed, name)
 	}
 }
 
@@ -28,10 +28,9 @@ func TestSyscallConnAfterClose(t *testing.T) {
 // gets the error of a write. Reading goes on.
 func TestSyscallConnAfterCloseWrite(t *testing.T) {
 	c, s := pair(t, Unix(), socketPath(t))
-	raw, err := c.SyscallConn()
-	require.NoError(t, err)
+	raw := expect.NoError(c.SyscallConn()).In(t)
 	full := make(chan struct{}, 1)
-	waits := aside(func() error {
+	waits := expect.Aside(func() error {
 		return raw.Write(func(uintptr) bool { // as if there were no room
 			select {
 			case full <- struct{}{}:
@@ -40,9 +39,9 @@ func TestSyscallConnAfterCloseWrite(t *testing.T) {
 			return false
 		})
 	})
-	returns(t, full)
+	expect.Returns(t, full)
 	require.NoError(t, c.CloseWrite())
-	require.ErrorIs(t, returns(t, waits), syscall.EPIPE)
+	require.ErrorIs(t, expect.Returns(t, waits), syscall.EPIPE)
 	require.ErrorIs(t, raw.Write(func(uintptr) bool { return false }), syscall.EPIPE)
 	requireWrites(t, s, "x")
 	requireReads(t, c, "x")

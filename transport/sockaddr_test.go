@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/race"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
@@ -69,49 +70,37 @@ func TestSockaddrImages(t *testing.T) {
 		require.NoError(t, err, tt.name)
 		require.Equal(t, tt.addr, a, tt.name)
 	}
-	b, err := AppendSockaddr(nil, &net.UnixAddr{Name: "/x"})
-	require.NoError(t, err)
+	b := expect.NoError(AppendSockaddr(nil, &net.UnixAddr{Name: "/x"})).In(t)
 	require.Equal(t, imageUnix("/x\x00"), b)
-	a, err := ParseSockaddr(imageUnix("/without NUL"))
-	require.NoError(t, err)
+	a := expect.NoError(ParseSockaddr(imageUnix("/without NUL"))).In(t)
 	require.Equal(t, UnixAddr("/without NUL"), a)
-	a, err = ParseSockaddr(imageUnix("\x00"))
-	require.NoError(t, err)
+	a = expect.NoError(ParseSockaddr(imageUnix("\x00"))).In(t)
 	require.Equal(t, UnixAddr(""), a)
-	a, err = ParseSockaddr(image(syscall.AF_INET6, inet6(80, "::ffff:10.1.2.3", 0)...))
-	require.NoError(t, err)
+	a = expect.NoError(ParseSockaddr(image(syscall.AF_INET6, inet6(80, "::ffff:10.1.2.3", 0)...))).In(t)
 	require.Equal(t, "10.1.2.3:80", a.String())
 }
 
 func TestSockaddrAbstractNames(t *testing.T) {
 	b := imageUnix("\x00name")
-	a, err := ParseSockaddr(b)
-	require.NoError(t, err)
+	a := expect.NoError(ParseSockaddr(b)).In(t)
 	if !sys.AbstractNames {
 		require.Equal(t, UnixAddr(""), a)
 		return
 	}
 	require.Equal(t, UnixAddr("@name"), a)
-	again, err := AppendSockaddr(nil, a)
-	require.NoError(t, err)
-	require.Equal(t, b, again)
-	file, err := ParseSockaddr(imageUnix("@name\x00"))
-	require.NoError(t, err)
+	require.Equal(t, b, expect.NoError(AppendSockaddr(nil, a)).In(t))
+	file := expect.NoError(ParseSockaddr(imageUnix("@name\x00"))).In(t)
 	require.Equal(t, UnixAddr("./@name"), file, "a file, not an abstract name")
 	whole := "name" + strings.Repeat("\x00", sys.MaxUnixPath-len("name"))
-	behind, err := ParseSockaddr(imageUnix("\x00" + whole + "behind"))
-	require.NoError(t, err)
+	behind := expect.NoError(ParseSockaddr(imageUnix("\x00" + whole + "behind"))).In(t)
 	require.Equal(t, UnixAddr("@"+whole), behind)
 	for _, name := range []string{"na\x00me", "name\x00", "\x00name", strings.Repeat("n", sys.MaxUnixPath)} {
-		a, err := ParseSockaddr(imageUnix("\x00" + name))
-		require.NoError(t, err)
+		a := expect.NoError(ParseSockaddr(imageUnix("\x00" + name))).In(t)
 		require.Equal(t, UnixAddr("@"+name), a)
-		b, err := AppendSockaddr(nil, a)
-		require.NoError(t, err)
+		b := expect.NoError(AppendSockaddr(nil, a)).In(t)
 		require.Equal(t, imageUnix("\x00"+name), b)
 	}
-	none, err := ParseSockaddr(imageUnix(strings.Repeat("\x00", sys.MaxUnixPath+1)))
-	require.NoError(t, err)
+	none := expect.NoError(ParseSockaddr(imageUnix(strings.Repeat("\x00", sys.MaxUnixPath+1)))).In(t)
 	require.Equal(t, UnixAddr(""), none)
 }
 
@@ -119,8 +108,7 @@ func TestSockaddrRefused(t *testing.T) {
 	four, six := image(syscall.AF_INET, inet4...), image(syscall.AF_INET6, inet6(80, "::1", 0)...)
 	for name, whole := range map[string][]byte{"sockaddr_in": four, "sockaddr_in6": six} {
 		for n := range whole {
-			_, err := ParseSockaddr(whole[:n])
-			require.ErrorIs(t, err, syscall.EINVAL, "%d bytes of a %s", n, name)
+			require.ErrorIs(t, expect.Err(ParseSockaddr(whole[:n])), syscall.EINVAL, "%d bytes of a %s", n, name)
 		}
 	}
 	for _, family := range []uint16{0, 3, 17, 29, 99, 255} {
@@ -133,8 +121,7 @@ func TestSockaddrRefused(t *testing.T) {
 	if sys.SockaddrHasLen {
 		b := image(syscall.AF_INET, inet4...)
 		b[0]++
-		_, err := ParseSockaddr(b)
-		require.ErrorIs(t, err, syscall.EINVAL, "sa_len beyond the end")
+		require.ErrorIs(t, expect.Err(ParseSockaddr(b)), syscall.EINVAL, "sa_len beyond the end")
 	}
 	_, err := ParseSockaddr(imageUnix(strings.Repeat("p", sys.MaxUnixPath+1)))
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
@@ -161,11 +148,8 @@ func TestSockaddrRefused(t *testing.T) {
 
 func TestFromUnixPath(t *testing.T) {
 	for _, path := range []string{"", "/run/x", "relative", "@name", strings.Repeat("p", sys.MaxUnixPath)} {
-		a, err := FromUnixPath(path)
-		require.NoError(t, err)
-		got, err := UnixPath(WithPeerName(a, "n@h"))
-		require.NoError(t, err)
-		require.Equal(t, path, got)
+		a := expect.NoError(FromUnixPath(path)).In(t)
+		require.Equal(t, path, expect.NoError(UnixPath(WithPeerName(a, "n@h"))).In(t))
 	}
 	for path, want := range map[string]error{
 		strings.Repeat("p", sys.MaxUnixPath+1): syscall.ENAMETOOLONG,
@@ -177,12 +161,9 @@ func TestFromUnixPath(t *testing.T) {
 		require.Nil(t, a)
 	}
 	for _, a := range []Addr{loopback(), MemoryAddr("x"), nil, &net.TCPAddr{}} {
-		_, err := UnixPath(a)
-		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorIs(t, expect.Err(UnixPath(a)), syscall.EINVAL)
 	}
-	path, err := UnixPath(&net.UnixAddr{Name: "/x"})
-	require.NoError(t, err)
-	require.Equal(t, "/x", path)
+	require.Equal(t, "/x", expect.NoError(UnixPath(&net.UnixAddr{Name: "/x"})).In(t))
 }
 
 // Any address comes back from its image, and no other length of it is taken for it.
@@ -197,15 +178,11 @@ func TestSockaddrRoundTrip(t *testing.T) {
 			a = FromAddrPort(netip.AddrPortFrom(netip.AddrFrom16([16]byte(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "ip"))), port))
 		default:
 			path := rapid.StringMatching(`[/a-z.-][ -~é]{0,60}`).Draw(t, "path")
-			u, err := FromUnixPath(path)
-			require.NoError(t, err)
+			u := expect.NoError(FromUnixPath(path)).In(t)
 			a = u
 		}
-		b, err := AppendSockaddr(nil, a)
-		require.NoError(t, err)
-		got, err := ParseSockaddr(b)
-		require.NoError(t, err)
-		require.Equal(t, a, got)
+		b := expect.NoError(AppendSockaddr(nil, a)).In(t)
+		require.Equal(t, a, expect.NoError(ParseSockaddr(b)).In(t))
 	})
 }
 
@@ -222,11 +199,8 @@ func FuzzParseSockaddr(f *testing.F) {
 			require.Nil(t, a)
 			return
 		}
-		again, err := AppendSockaddr(nil, a)
-		require.NoError(t, err)
-		same, err := ParseSockaddr(again)
-		require.NoError(t, err)
-		require.Equal(t, a, same)
+		again := expect.NoError(AppendSockaddr(nil, a)).In(t)
+		require.Equal(t, a, expect.NoError(ParseSockaddr(again)).In(t))
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
@@ -22,8 +23,7 @@ func TestSockaddr(t *testing.T) {
 	var lo netip.Addr
 	if i, err := net.InterfaceByName("lo"); err == nil {
 		lo = netip.MustParseAddr("fe80::1").WithZone("lo")
-		sa, err := ToSockaddr(FromAddrPort(netip.AddrPortFrom(lo, 1)))
-		require.NoError(t, err)
+		sa := expect.NoError(ToSockaddr(FromAddrPort(netip.AddrPortFrom(lo, 1)))).In(t)
 		require.EqualValues(t, i.Index, sa.(*unix.SockaddrInet6).ZoneId)
 	}
 	for _, tt := range []struct {
@@ -58,8 +58,7 @@ func TestSockaddr(t *testing.T) {
 		{"too long", UnixAddr(strings.Repeat("p", sys.MaxUnixPath+1)), syscall.ENAMETOOLONG},
 		{"no such zone", FromAddrPort(netip.MustParseAddrPort("[fe80::1%no-such-interface]:80")), syscall.EINVAL},
 	} {
-		_, err := ToSockaddr(tt.in)
-		require.ErrorIs(t, err, tt.want, tt.name)
+		require.ErrorIs(t, expect.Err(ToSockaddr(tt.in)), tt.want, tt.name)
 	}
 	require.Nil(t, FromSockaddr(nil))
 	require.Equal(t, UnixAddr(""), FromSockaddr(&unix.SockaddrUnix{Name: "@"}), "how package unix shows an unnamed socket")
@@ -72,16 +71,14 @@ func must(t *testing.T) func(a Addr, err error) Addr {
 
 // The same zone is the same, as a name or a number, from text, from package net or from the system.
 func TestZones(t *testing.T) {
-	all, err := net.Interfaces()
-	require.NoError(t, err)
+	all := expect.NoError(net.Interfaces()).In(t)
 	require.NotEmpty(t, all)
 	here := all[0]
 	number := fmt.Sprint(here.Index)
 	ip := netip.MustParseAddr("fe80::1")
 	want := FromAddrPort(netip.AddrPortFrom(ip.WithZone(number), 80))
 	require.Equal(t, "[fe80::1%"+number+"]:80", want.String())
-	b, err := AppendSockaddr(nil, want)
-	require.NoError(t, err)
+	b := expect.NoError(AppendSockaddr(nil, want)).In(t)
 	for name, zone := range map[string]string{"name": here.Name, "number": number, "number with zeros": "00" + number} {
 		same := map[string]Addr{
 			"netip":       FromAddrPort(netip.AddrPortFrom(ip.WithZone(zone), 80)),
@@ -94,8 +91,7 @@ func TestZones(t *testing.T) {
 		for from, a := range same {
 			require.True(t, want == a, "%s of %s: %v", name, from, a)
 		}
-		ap, err := AddrPort(&net.TCPAddr{IP: ip.AsSlice(), Port: 80, Zone: zone})
-		require.NoError(t, err)
+		ap := expect.NoError(AddrPort(&net.TCPAddr{IP: ip.AsSlice(), Port: 80, Zone: zone})).In(t)
 		require.Equal(t, number, ap.Addr().Zone(), name)
 	}
 	require.Equal(t, "[fe80::1]:80", FromAddrPort(netip.AddrPortFrom(ip.WithZone("0"), 80)).String(), "0 is none")
@@ -108,12 +104,10 @@ func TestWrongKindOfAddress(t *testing.T) {
 		at Addr
 	}{{TCP(), UnixAddr("/x")}, {TCP(), MemoryAddr("x")}, {TCP(), nil}, {Unix(), loopback()}, {Unix(), nil}, {NewMemory(),
 		loopback()}, {NewMemory(), nil}} {
-		for _, err := range []error{second(tt.tr.Listen(tt.at, 0)), second(tt.tr.Connect(soon(t), tt.at))} {
-			var op *OpError
-			require.ErrorAs(t, err, &op)
+		for _, err := range []error{expect.Err(tt.tr.Listen(tt.at, 0)), expect.Err(tt.tr.Connect(soon(t), tt.at))} {
+			expect.As[*OpError](t, err)
 			require.NotErrorIs(t, err, ErrPanic)
-			var errno syscall.Errno
-			require.ErrorAs(t, err, &errno)
+			errno := expect.As[syscall.Errno](t, err)
 			require.Contains(t, []syscall.Errno{syscall.EINVAL, syscall.EAFNOSUPPORT}, errno)
 		}
 	}
@@ -124,19 +118,16 @@ func TestUnixPaths(t *testing.T) {
 	at := UnixAddr(dir + "/s")
 
 	// A socket file that a dead process left is taken over.
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)).In(t)
 	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: at.Path()}))
 	require.NoError(t, unix.Close(fd))
 	require.FileExists(t, at.Path())
-	l, err := Unix().Listen(at, 0)
-	require.NoError(t, err)
+	l := expect.NoError(Unix().Listen(at, 0)).In(t)
 
 	// Close removes the path, Release leaves it.
 	require.NoError(t, l.Close())
 	require.NoFileExists(t, at.Path())
-	l, err = Unix().Listen(at, 0)
-	require.NoError(t, err)
+	l = expect.NoError(Unix().Listen(at, 0)).In(t)
 	require.NoError(t, l.Release())
 	require.FileExists(t, at.Path())
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/race"
 )
 
@@ -19,20 +20,20 @@ func TestRoundTripAllocations(t *testing.T) {
 	packet := frames([][]byte{body[:60]})
 	f := framer{body: make([]byte, 0, 64)}
 	next := f.next
-	readPDU := func(s *Stream) error { f.calls = 0; return second(s.ReadPDU(ctx, next)) }
+	readPDU := func(s *Stream) error { f.calls = 0; return expect.Err(s.ReadPDU(ctx, next)) }
 	for name, tt := range map[string]struct {
 		write func(c *Stream, q *postQueue) error
 		read  func(s *Stream) error
 	}{
 		"Writev and Readv": {
-			func(c *Stream, _ *postQueue) error { return second(c.Writev(ctx, body)) },
-			func(s *Stream) error { return second(s.Readv(ctx, got)) },
+			func(c *Stream, _ *postQueue) error { return expect.Err(c.Writev(ctx, body)) },
+			func(s *Stream) error { return expect.Err(s.Readv(ctx, got)) },
 		},
 		"Writev of two and Readv of two": {
-			func(c *Stream, _ *postQueue) error { return second(c.Writev(ctx, body[:4], body[4:])) },
-			func(s *Stream) error { return second(s.Readv(ctx, got[:4], got[4:])) },
+			func(c *Stream, _ *postQueue) error { return expect.Err(c.Writev(ctx, body[:4], body[4:])) },
+			func(s *Stream) error { return expect.Err(s.Readv(ctx, got[:4], got[4:])) },
 		},
-		"Writev and ReadPDU": {func(c *Stream, _ *postQueue) error { return second(c.Writev(ctx, packet)) }, readPDU},
+		"Writev and ReadPDU": {func(c *Stream, _ *postQueue) error { return expect.Err(c.Writev(ctx, packet)) }, readPDU},
 		"Post and ReadPDU":   {func(_ *Stream, q *postQueue) error { return q.Post(ctx, packet[:4], packet[4:], 0) }, readPDU},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,10 +65,8 @@ func TestWaitingAllocations(t *testing.T) {
 	}()
 	b := make([]byte, 16)
 	require.Less(t, testing.AllocsPerRun(1000, func() {
-		_, err := c.Writev(ctx, b)
-		require.NoError(t, err)
-		_, err = c.Readv(ctx, b)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(ctx, b)))
+		require.NoError(t, expect.Err(c.Readv(ctx, b)))
 	}), 1.0)
 }
 

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // Bytes count beside an error; the next call returns the error, unless it was a passing one.
@@ -46,18 +48,15 @@ func TestStreamLateErrors(t *testing.T) {
 			_, err = c.Writev(soon(t), []byte("x"))
 			require.ErrorIs(t, err, ErrPoisoned)
 			b := make([]byte, 4)
-			k, err := s.Read(soon(t), b)
-			require.NoError(t, err)
+			k := expect.NoError(s.Read(soon(t), b)).In(t)
 			require.Equal(t, "ab", string(b[:k]))
-			_, err = s.Read(soon(t), b)
-			require.ErrorIs(t, err, tt.next)
+			require.ErrorIs(t, expect.Err(s.Read(soon(t), b)), tt.next)
 			continue
 		}
 		require.NoError(t, err, tt.err)
 		require.EqualValues(t, 4, n)
 		b := make([]byte, 4)
-		_, err = s.Readv(soon(t), b)
-		require.NoError(t, err, tt.err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), b)), tt.err)
 		require.Equal(t, "abcd", string(b))
 	}
 }
@@ -92,8 +91,7 @@ func TestStreamErrorsNameThePeer(t *testing.T) {
 	c, _ := pair(t, TCP(), loopback())
 	require.NoError(t, c.Close())
 	_, err := c.Writev(soon(t), []byte("x"))
-	var op *OpError
-	require.ErrorAs(t, err, &op)
+	op := expect.As[*OpError](t, err)
 	require.Equal(t, "write", op.Op)
 	require.Equal(t, c.RemoteAddr(), op.Addr)
 	require.ErrorContains(t, err, c.RemoteAddr().String())
@@ -102,16 +100,11 @@ func TestStreamErrorsNameThePeer(t *testing.T) {
 // resettable is a connection over which text has been sent, and which reset has the peer reset.
 func resettable(t *testing.T, tr Transport, text string) (s *Stream, reset func()) {
 	t.Helper()
-	l, err := tr.Listen(loopback(), 0)
-	require.NoError(t, err)
+	l := expect.NoError(tr.Listen(loopback(), 0)).In(t)
 	defer l.Close()
-	peer, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	s, err = l.Accept(soon(t))
-	require.NoError(t, err)
-	t.Cleanup(func() { s.Close() })
-	_, err = peer.Write([]byte(text))
-	require.NoError(t, err)
+	peer := expect.NoError(net.Dial("tcp", l.Addr().String())).In(t)
+	s = expect.Open(l.Accept(soon(t))).In(t)
+	require.NoError(t, expect.Err(peer.Write([]byte(text))))
 	return s, func() {
 		require.NoError(t, peer.(*net.TCPConn).SetLinger(0))
 		require.NoError(t, peer.Close())
@@ -123,19 +116,16 @@ func resettable(t *testing.T, tr Transport, text string) (s *Stream, reset func(
 func TestReadAfterReset(t *testing.T) {
 	s, reset := resettable(t, TCP(), "abc")
 	p := make([]byte, 10)
-	require.ErrorIs(t, second(s.Readv(within(t, 20*time.Millisecond), p)), context.DeadlineExceeded)
+	require.ErrorIs(t, expect.Err(s.Readv(within(t, 20*time.Millisecond), p)), context.DeadlineExceeded)
 	reset()
 	for range 3 {
-		require.ErrorIs(t, second(s.Readv(soon(t), p)), syscall.ECONNRESET)
+		require.ErrorIs(t, expect.Err(s.Readv(soon(t), p)), syscall.ECONNRESET)
 	}
-	n, err := s.Read(soon(t), p)
-	require.NoError(t, err)
+	n := expect.NoError(s.Read(soon(t), p)).In(t)
 	require.Equal(t, "abc", string(p[:n]))
-	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
-	s, err = overThrough(s)
-	require.NoError(t, err)
-	defer s.Close()
-	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(s.Read(soon(t), p)), syscall.ECONNRESET)
+	s = expect.Open(overThrough(s)).In(t)
+	require.ErrorIs(t, expect.Err(s.Read(soon(t), p)), syscall.ECONNRESET)
 }
 
 // The system tells of a reset once. If that was a write, reading does not end in good order either.
@@ -145,13 +135,13 @@ func TestReadAfterWriteOfReset(t *testing.T) {
 		"virtual": overThrough,
 	} {
 		for queued, write := range map[bool]func(*Stream) error{
-			false: func(s *Stream) error { return second(s.Writev(soon(t), []byte("x"))) },
-			true:  func(s *Stream) error { return second(newPostQueue(s, nil).Deliver(soon(t), []byte("x"))) },
+			false: func(s *Stream) error { return expect.Err(s.Writev(soon(t), []byte("x"))) },
+			true:  func(s *Stream) error { return expect.Err(newPostQueue(s, nil).Deliver(soon(t), []byte("x"))) },
 		} {
 			t.Run(name+map[bool]string{true: ", queued"}[queued], func(t *testing.T) {
 				s, reset := resettable(t, TCP(), "abc")
 				s = open(t)(over(s))
-				require.NoError(t, second(s.Readv(soon(t), make([]byte, 1))))
+				require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1))))
 				reset()
 				err := write(s)
 				for err == nil {
@@ -162,16 +152,16 @@ func TestReadAfterWriteOfReset(t *testing.T) {
 				} else if !errors.Is(err, syscall.ECONNRESET) {
 					t.Skip("the system says of a reset: ", err)
 				}
-				require.NoError(t, second(s.Readv(soon(t), make([]byte, 2))))
+				require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 2))))
 				for range 2 {
-					require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
-					require.ErrorIs(t, second(s.ReadPDU(soon(t), func() ([][]byte, error) { return [][]byte{make([]byte, 1)}, nil })),
+					require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+					require.ErrorIs(t, expect.Err(s.ReadPDU(soon(t), func() ([][]byte, error) { return [][]byte{make([]byte, 1)}, nil })),
 						syscall.ECONNRESET)
 				}
 				s, err = overThrough(s)
 				if err == nil { // a queue's failed write leaves nothing to take over
 					defer s.Close()
-					require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+					require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 				}
 			})
 		}
@@ -219,12 +209,12 @@ func TestReadErrorLasts(t *testing.T) {
 			if timedOut(tt.err, false) {
 				ctx = NoWait()
 			}
-			require.Error(t, second(c.Read(ctx, p)))
+			require.Error(t, expect.Err(c.Read(ctx, p)))
 			if tt.bytes > 0 {
-				require.NoError(t, second(c.Read(soon(t), p)))
+				require.NoError(t, expect.Err(c.Read(soon(t), p)))
 			}
-			require.ErrorIs(t, second(c.Readv(soon(t), p)), tt.want)
-			require.ErrorIs(t, second(c.Read(soon(t), p)), tt.want)
+			require.ErrorIs(t, expect.Err(c.Readv(soon(t), p)), tt.want)
+			require.ErrorIs(t, expect.Err(c.Read(soon(t), p)), tt.want)
 		})
 	}
 }
@@ -236,11 +226,11 @@ func TestStreamEndAfterFailedWrite(t *testing.T) {
 		if err := c.CloseWrite(); errors.Is(err, errors.ErrUnsupported) {
 			t.Skip("the carrier has no CloseWrite")
 		}
-		require.Error(t, second(c.Writev(soon(t), []byte("x"))))
-		require.Equal(t, io.EOF, second(s.Read(soon(t), make([]byte, 1))))
+		require.Error(t, expect.Err(c.Writev(soon(t), []byte("x"))))
+		require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), make([]byte, 1))))
 		require.NoError(t, s.Close())
 		for range 2 {
-			require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
+			require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
 		}
 	})
 }
@@ -262,14 +252,9 @@ func TestCloseFails(t *testing.T) {
 			cb := memoryCallbacks()
 			closing := cb.Close
 			cb.Close = func(s *memorySocket) error { return errors.Join(closing(s), syscall.EIO) }
-			tr, err := New(cb, nil)
-			require.NoError(t, err)
-			l, err := tr.Listen(MemoryAddr(""), 0)
-			require.NoError(t, err)
-			defer l.Close()
-			c, err := tr.Connect(soon(t), l.Addr())
-			require.NoError(t, err)
-			defer c.Close()
+			tr := expect.NoError(New(cb, nil)).In(t)
+			l := expect.Open(tr.Listen(MemoryAddr(""), 0)).In(t)
+			c := expect.Open(tr.Connect(soon(t), l.Addr())).In(t)
 			require.ErrorIs(t, closes(c, l), syscall.EIO)
 		})
 	}

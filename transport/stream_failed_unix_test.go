@@ -27,30 +27,30 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 	t.Run("nobody has been told", func(t *testing.T) {
 		s, reset := resettable(t, TCP(), "abc")
 		require.Eventually(t, func() bool { n, err := s.PendingBytes(); return err == nil && n == 3 }, tooLong, time.Millisecond)
-		require.NoError(t, second(s.Readv(soon(t), make([]byte, 3))))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 3))))
 		require.Zero(t, pendingOf(t, s))
 		reset()
 		ends(s)
 		ends(s)
 		for range 2 {
-			require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+			require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 			ends(s)
 		}
-		require.Error(t, second(s.Writev(soon(t), []byte("x"))))
+		require.Error(t, expect.Err(s.Writev(soon(t), []byte("x"))))
 	})
 	t.Run("read ahead", func(t *testing.T) {
 		s, reset := resettable(t, TCP(), "abc")
-		require.NoError(t, second(s.Readv(soon(t), make([]byte, 1))))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1))))
 		reset()
-		require.Error(t, second(s.Readv(soon(t), make([]byte, 3))))
+		require.Error(t, expect.Err(s.Readv(soon(t), make([]byte, 3))))
 		require.Equal(t, 2, pendingOf(t, s))
-		require.NoError(t, second(s.Readv(soon(t), make([]byte, 2))))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 2))))
 		ends(s)
 	})
 	t.Run("a write", func(t *testing.T) {
 		s, reset := resettable(t, TCP(), "")
 		reset()
-		require.Eventually(t, func() bool { return second(s.Writev(soon(t), []byte("x"))) != nil }, tooLong, time.Millisecond)
+		require.Eventually(t, func() bool { return expect.Err(s.Writev(soon(t), []byte("x"))) != nil }, tooLong, time.Millisecond)
 		ends(s)
 	})
 	t.Run("a peer of a UNIX socket that has not read everything", func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 		requireWrites(t, s, "unread")
 		require.NoError(t, c.Close())
 		ends(s)
-		require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+		require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 	})
 	t.Run("FullImpl", func(t *testing.T) {
 		cb := memoryCallbacks()
@@ -66,13 +66,13 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 		cb.Read = func(*memorySocket, []byte, time.Duration) (int, error) { return 0, failed }
 		c, _ := pairOf(t, cb)
 		require.Zero(t, pendingOf(t, c))
-		require.ErrorIs(t, second(c.Read(soon(t), make([]byte, 1))), failed)
-		require.ErrorIs(t, second(c.PendingBytes()), failed)
+		require.ErrorIs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), failed)
+		require.ErrorIs(t, expect.Err(c.PendingBytes()), failed)
 	})
 	t.Run("ended in good order", func(t *testing.T) {
 		c, s := pair(t, TCP(), loopback())
 		require.NoError(t, c.Close())
-		require.Equal(t, io.EOF, second(s.Read(soon(t), make([]byte, 1))))
+		require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), make([]byte, 1))))
 		require.Zero(t, pendingOf(t, s))
 	})
 }
@@ -82,8 +82,8 @@ func TestPendingBytesOfBrokenStream(t *testing.T) {
 func TestPendingBytesBesideReset(t *testing.T) {
 	for range 200 {
 		s, reset := resettable(t, TCP(), "")
-		read := aside(func() error { return second(s.Read(context.Background(), make([]byte, 1))) })
-		asked := aside(func() error {
+		read := expect.Aside(func() error { return expect.Err(s.Read(context.Background(), make([]byte, 1))) })
+		asked := expect.Aside(func() error {
 			for {
 				if _, err := s.PendingBytes(); err != nil {
 					return err
@@ -91,17 +91,15 @@ func TestPendingBytesBesideReset(t *testing.T) {
 			}
 		})
 		reset()
-		require.ErrorIs(t, returns(t, read), syscall.ECONNRESET)
-		require.ErrorIs(t, returns(t, asked), syscall.ECONNRESET)
+		require.ErrorIs(t, expect.Returns(t, read), syscall.ECONNRESET)
+		require.ErrorIs(t, expect.Returns(t, asked), syscall.ECONNRESET)
 		require.NoError(t, s.Close())
 	}
 }
 
 func pendingOf(t *testing.T, s *Stream) int {
 	t.Helper()
-	n, err := s.PendingBytes()
-	require.NoError(t, err)
-	return n
+	return expect.NoError(s.PendingBytes()).In(t)
 }
 
 // A peer that has ended its sending can still read: a write for which it has no room waits, without
@@ -119,10 +117,10 @@ func TestWriteToHalfClosedPeer(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				c, s := pair(t, over.tr, over.at)
 				v := make([]byte, 16<<20)
-				write := aside(func() error { return second(c.Writev(context.Background(), v)) })
+				write := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), v)) })
 				expect.WaitsIn(t, "", "(*Stream).Writev(")
 				require.NoError(t, s.CloseWrite())
-				require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
+				require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
 				for deadline := time.Now().Add(tooLong); ; { // the first tries may take a while
 					before := tries.Load()
 					select {
@@ -136,12 +134,12 @@ func TestWriteToHalfClosedPeer(t *testing.T) {
 					require.True(t, time.Now().Before(deadline), "it tries over and over")
 				}
 				if reads {
-					require.NoError(t, second(s.Readv(soon(t), make([]byte, len(v)))))
-					require.NoError(t, returns(t, write))
+					require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(v)))))
+					require.NoError(t, expect.Returns(t, write))
 					return
 				}
 				require.NoError(t, s.Close())
-				err := returns(t, write)
+				err := expect.Returns(t, write)
 				require.True(t, errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET), "%v", err)
 			})
 		}
@@ -154,7 +152,5 @@ func counting[C any](t *testing.T, cb Callbacks[C], tries *atomic.Int64) Transpo
 	write := cb.Write
 	cb.Writev = nil
 	cb.Write = func(c C, p []byte, tmo time.Duration) (int, error) { tries.Add(1); return write(c, p, tmo) }
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	return tr
+	return expect.NoError(New(cb, nil)).In(t)
 }

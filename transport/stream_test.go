@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // pair connects two streams over tr.
@@ -21,8 +23,7 @@ func pair(t testing.TB, tr Transport, at Addr) (client, server *Stream) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	l, err := tr.Listen(at, 0)
-	require.NoError(t, err)
+	l := expect.NoError(tr.Listen(at, 0)).In(t)
 	defer l.Close()
 	type result struct {
 		s   *Stream
@@ -33,8 +34,7 @@ func pair(t testing.TB, tr Transport, at Addr) (client, server *Stream) {
 		s, err := l.Accept(ctx)
 		accepted <- result{s, err}
 	}()
-	client, err = tr.Connect(ctx, l.Addr())
-	require.NoError(t, err)
+	client = expect.NoError(tr.Connect(ctx, l.Addr())).In(t)
 	r := <-accepted
 	require.NoError(t, r.err)
 	t.Cleanup(func() { client.Close(); r.s.Close() })
@@ -44,8 +44,7 @@ func pair(t testing.TB, tr Transport, at Addr) (client, server *Stream) {
 // pairOf connects two streams over changed callbacks, of TCP or in memory.
 func pairOf[C any](t testing.TB, cb Callbacks[C]) (client, server *Stream) {
 	t.Helper()
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
 	at := loopback()
 	if _, ok := any(cb).(Callbacks[*memorySocket]); ok {
 		at = MemoryAddr("")
@@ -89,32 +88,30 @@ func TestStreamEndedContext(t *testing.T) {
 	}
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		requireWrites(t, c, "1 ahead")
-		_, err := s.Readv(soon(t), make([]byte, 1))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1))))
 		require.EqualValues(t, 6, s.ahead.Load(), "has been read ahead")
 		b := make([]byte, 2)
 		for _, ctx := range []context.Context{past, gone} {
 			for name, call := range map[string]func() error{
-				"Read":    func() error { return second(s.Read(ctx, b)) },
-				"Readv":   func() error { return second(s.Readv(ctx, b[:1], b[1:])) },
-				"ReadPDU": func() error { return second(s.ReadPDU(ctx, next(b))) },
-				"Writev":  func() error { return second(s.Writev(ctx, []byte("none"), []byte("at all"))) },
+				"Read":    func() error { return expect.Err(s.Read(ctx, b)) },
+				"Readv":   func() error { return expect.Err(s.Readv(ctx, b[:1], b[1:])) },
+				"ReadPDU": func() error { return expect.Err(s.ReadPDU(ctx, next(b))) },
+				"Writev":  func() error { return expect.Err(s.Writev(ctx, []byte("none"), []byte("at all"))) },
 			} {
 				require.ErrorIs(t, call(), ctx.Err(), name)
 				require.Equal(t, []byte{0, 0}, b, name)
 			}
 		}
 		for name, call := range map[string]func() error{
-			"Read":    func() error { return second(s.Read(NoWait(), b)) },
-			"Readv":   func() error { return second(s.Readv(NoWait(), b[:1], b[1:])) },
-			"ReadPDU": func() error { return second(s.ReadPDU(NoWait(), next(b))) },
+			"Read":    func() error { return expect.Err(s.Read(NoWait(), b)) },
+			"Readv":   func() error { return expect.Err(s.Readv(NoWait(), b[:1], b[1:])) },
+			"ReadPDU": func() error { return expect.Err(s.ReadPDU(NoWait(), next(b))) },
 		} {
 			require.NoError(t, call(), name)
 			require.NotZero(t, b[0], name)
 		}
 		require.EqualValues(t, 0, s.ahead.Load())
-		_, err = s.Writev(NoWait(), []byte("all"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Writev(NoWait(), []byte("all"))))
 		requireReads(t, c, "all")
 	})
 }
@@ -122,24 +119,20 @@ func TestStreamEndedContext(t *testing.T) {
 func TestStreamVectors(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		for i := range 100 {
-			n, err := c.Writev(soon(t), []byte("he"), nil, []byte("llo"))
-			require.NoError(t, err)
+			n := expect.NoError(c.Writev(soon(t), []byte("he"), nil, []byte("llo"))).In(t)
 			require.EqualValues(t, 5, n)
 			b := make([]byte, 5)
-			n, err = s.Readv(soon(t), b[:1], nil, b[1:], b[5:])
+			n, err := s.Readv(soon(t), b[:1], nil, b[1:], b[5:])
 			require.NoError(t, err, i)
 			require.EqualValues(t, 5, n)
 			require.Equal(t, "hello", string(b))
 		}
 		for _, ctx := range []context.Context{soon(t), NoWait(), context.Background()} {
 			for _, v := range [][][]byte{nil, {}, {nil}, {{}, nil, {}}} {
-				_, err := s.Readv(ctx, v...)
-				require.ErrorIs(t, err, syscall.EINVAL)
-				_, err = c.Writev(ctx, v...)
-				require.ErrorIs(t, err, syscall.EINVAL)
+				require.ErrorIs(t, expect.Err(s.Readv(ctx, v...)), syscall.EINVAL)
+				require.ErrorIs(t, expect.Err(c.Writev(ctx, v...)), syscall.EINVAL)
 			}
-			_, err := s.Read(ctx, nil)
-			require.ErrorIs(t, err, syscall.EINVAL)
+			require.ErrorIs(t, expect.Err(s.Read(ctx, nil)), syscall.EINVAL)
 		}
 	})
 }
@@ -165,9 +158,9 @@ func TestStreamLongVectors(t *testing.T) {
 	for i := range want {
 		v = append(v, want[i:i+1])
 	}
-	require.NoError(t, second(c.Writev(soon(t), v...)))
+	require.NoError(t, expect.Err(c.Writev(soon(t), v...)))
 	got := make([]byte, len(want))
-	require.NoError(t, second(s.Readv(soon(t), got)))
+	require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 	require.Equal(t, want, got)
 	require.Equal(t, maxVector, wide.buffers)
 }
@@ -177,7 +170,7 @@ func TestStreamReadvFills(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		const size, cut = 3*readAheadMin + 77, readAheadMin + 900
 		sent := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
-		written := aside(func() error {
+		written := expect.Aside(func() error {
 			for p := sent; len(p) > 0; {
 				n := min(len(p), 1+len(p)%700)
 				if _, err := c.Writev(context.Background(), p[:n]); err != nil {
@@ -188,46 +181,39 @@ func TestStreamReadvFills(t *testing.T) {
 			return nil
 		})
 		got := make([]byte, size)
-		n, err := s.Readv(soon(t), got[:1], got[1:cut], got[cut:cut+1], got[cut+1:])
-		require.NoError(t, err)
+		n := expect.NoError(s.Readv(soon(t), got[:1], got[1:cut], got[cut:cut+1], got[cut+1:])).In(t)
 		require.EqualValues(t, size, n)
 		require.True(t, bytes.Equal(sent, got))
-		require.NoError(t, returns(t, written))
+		require.NoError(t, expect.Returns(t, written))
 	})
 }
 
 func TestStreamBusy(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		b := make([]byte, 4)
-		read := aside(func() error { _, err := s.Readv(context.Background(), b); return err })
+		read := expect.Aside(func() error { _, err := s.Readv(context.Background(), b); return err })
 		require.Eventually(t, s.reading.Load, tooLong, 100*time.Microsecond)
-		_, err := s.Read(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, ErrBusy)
-		_, err = s.Readv(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, ErrBusy)
-		_, err = s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, errors.New("was asked") })
+		require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), ErrBusy)
+		require.ErrorIs(t, expect.Err(s.Readv(soon(t), make([]byte, 1))), ErrBusy)
+		_, err := s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, errors.New("was asked") })
 		require.ErrorIs(t, err, ErrBusy)
 		require.ErrorIs(t, s.Disconnect(), ErrBusy)
 		require.ErrorIs(t, s.Preload([]byte("x")), ErrBusy)
-		_, _, err = s.Export()
-		require.ErrorIs(t, err, ErrBusy)
+		require.ErrorIs(t, expect.Err2(s.Export()), ErrBusy)
 		requireWrites(t, c, "done")
-		require.NoError(t, returns(t, read), "the first one completes")
+		require.NoError(t, expect.Returns(t, read), "the first one completes")
 		require.Equal(t, "done", string(b))
 
 		big := make([]byte, 32<<20)
-		write := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
+		write := expect.Aside(func() error { _, err := c.Writev(context.Background(), big); return err })
 		require.Eventually(t, c.writing.Load, tooLong, 100*time.Microsecond)
-		_, err = c.Writev(soon(t), []byte("x"))
-		require.ErrorIs(t, err, ErrBusy)
+		require.ErrorIs(t, expect.Err(c.Writev(soon(t), []byte("x"))), ErrBusy)
 		require.ErrorIs(t, c.Disconnect(), ErrBusy)
-		_, _, err = c.Export()
-		require.ErrorIs(t, err, ErrBusy)
-		_, err = s.Readv(soon(t), make([]byte, len(big)))
-		require.NoError(t, err)
-		require.NoError(t, returns(t, write))
+		require.ErrorIs(t, expect.Err2(c.Export()), ErrBusy)
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(big)))))
+		require.NoError(t, expect.Returns(t, write))
 		require.NoError(t, c.Disconnect())
-		require.Equal(t, io.EOF, second(s.Read(soon(t), make([]byte, 1))))
+		require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), make([]byte, 1))))
 	})
 }
 
@@ -244,8 +230,7 @@ func TestStreamEndOfStream(t *testing.T) {
 			n, err = s.Readv(soon(t), b)
 			require.Equal(t, io.EOF, err, "not wrapped")
 			require.Zero(t, n)
-			_, err = s.Read(soon(t), b)
-			require.Equal(t, io.EOF, err)
+			require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), b)))
 			_, err = s.ReadPDU(soon(t), func() ([][]byte, error) { return [][]byte{b}, nil })
 			require.Equal(t, io.EOF, err)
 		}
@@ -258,27 +243,23 @@ func TestStreamCancelledRead(t *testing.T) {
 		streamPairs(t, func(t *testing.T, c, s *Stream) {
 			sent := bytes.Repeat([]byte("0123456789"), size/10)
 			half := len(sent) / 2
-			first := aside(func() error { _, err := c.Writev(context.Background(), sent[:half]); return err })
+			first := expect.Aside(func() error { _, err := c.Writev(context.Background(), sent[:half]); return err })
 			for range 3 {
 				n, err := s.Readv(within(t, 10*time.Millisecond), make([]byte, 3), make([]byte, len(sent)-3))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.Zero(t, n, "nothing is the caller's")
 			}
-			second := aside(func() error {
+			second := expect.Aside(func() error {
 				if err := <-first; err != nil {
 					return err
 				}
-				_, err := c.Writev(context.Background(), sent[half:])
-				return err
+				return expect.Err(c.Writev(context.Background(), sent[half:]))
 			})
 			got := make([]byte, len(sent))
-			k, err := s.Read(soon(t), got[:1])
-			require.NoError(t, err)
-			require.Equal(t, 1, k)
-			_, err = s.Readv(soon(t), got[1:])
-			require.NoError(t, err)
+			require.Equal(t, 1, expect.NoError(s.Read(soon(t), got[:1])).In(t))
+			require.NoError(t, expect.Err(s.Readv(soon(t), got[1:])))
 			require.True(t, bytes.Equal(sent, got))
-			require.NoError(t, returns(t, second))
+			require.NoError(t, expect.Returns(t, second))
 		})
 	}
 }
@@ -292,12 +273,12 @@ func TestStreamPoisoned(t *testing.T) {
 			big := make([]byte, 64<<20)
 			ctx, cancel := context.WithCancel(context.Background())
 			var n int64
-			written := aside(func() (err error) { n, err = c.Writev(ctx, big); return err })
+			written := expect.Aside(func() (err error) { n, err = c.Writev(ctx, big); return err })
 			first := make([]byte, 1)
 			_, err := s.Readv(soon(t), first)
 			require.NoError(t, err)
 			cancel()
-			require.ErrorIs(t, returns(t, written), context.Canceled)
+			require.ErrorIs(t, expect.Returns(t, written), context.Canceled)
 			require.Positive(t, n)
 			require.Less(t, n, int64(len(big)))
 			for range 2 {
@@ -306,8 +287,7 @@ func TestStreamPoisoned(t *testing.T) {
 			}
 			requireWrites(t, s, "y")
 			requireReads(t, c, "y")
-			_, err = s.Readv(soon(t), make([]byte, n-1))
-			require.NoError(t, err, "what was counted has come")
+			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, n-1))), "what was counted has come")
 			_, err = s.Read(within(t, time.Millisecond), make([]byte, 1))
 			require.ErrorIs(t, err, context.DeadlineExceeded, "and no more")
 		})
@@ -322,38 +302,32 @@ func TestStreamPendingBytes(t *testing.T) {
 			pending := func(want int) {
 				t.Helper()
 				require.Eventually(t, func() bool {
-					n, err := s.PendingBytes()
-					require.NoError(t, err)
+					n := expect.NoError(s.PendingBytes()).In(t)
 					return n == want
 				}, tooLong, time.Millisecond)
 			}
 			pending(0)
-			_, err := c.Writev(soon(t), make([]byte, 100))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(c.Writev(soon(t), make([]byte, 100))))
 			pending(100) // in the kernel
-			_, err = s.Readv(soon(t), make([]byte, 30))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 30))))
 			pending(70) // read ahead
-			_, err = c.Writev(soon(t), make([]byte, 50))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(c.Writev(soon(t), make([]byte, 50))))
 			pending(120) // both
-			_, err = s.Readv(soon(t), make([]byte, 120))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 120))))
 			pending(0)
 
 			require.NoError(t, s.Preload([]byte("taken")))
 			pending(5)
-			read := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 6)); return err })
+			read := expect.Aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 6)); return err })
 			pending(0) // the read beside has taken them
 			requireWrites(t, c, "x")
-			require.NoError(t, returns(t, read))
+			require.NoError(t, expect.Returns(t, read))
 
-			read = aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
+			read = expect.Aside(func() error { _, err := s.Read(context.Background(), make([]byte, 1)); return err })
 			pending(0) // beside a read
 			require.NoError(t, s.Close())
-			require.ErrorIs(t, returns(t, read), net.ErrClosed)
-			_, err = s.PendingBytes()
-			require.ErrorIs(t, err, net.ErrClosed)
+			require.ErrorIs(t, expect.Returns(t, read), net.ErrClosed)
+			require.ErrorIs(t, expect.Err(s.PendingBytes()), net.ErrClosed)
 		})
 	}
 }
@@ -362,15 +336,12 @@ func TestStreamPreload(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		requireWrites(t, c, "5678")
 		b := make([]byte, 1)
-		_, err := s.Readv(soon(t), b)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), b)))
 		require.NoError(t, s.Preload(b))
-		before, err := s.PendingBytes()
-		require.NoError(t, err)
+		before := expect.NoError(s.PendingBytes()).In(t)
 		require.NoError(t, s.Preload([]byte("1234")))
 		require.NoError(t, s.Preload(nil))
-		after, err := s.PendingBytes()
-		require.NoError(t, err)
+		after := expect.NoError(s.PendingBytes()).In(t)
 		require.GreaterOrEqual(t, after, before+4)
 		requireReads(t, s, "12345678")
 	})
@@ -390,19 +361,16 @@ func TestNoWaitDerived(t *testing.T) {
 		for name, ctx := range map[string]context.Context{
 			"itself": NoWait(), "value": context.WithValue(NoWait(), key{}, 1), "cancel": live, "timeout": long,
 		} {
-			_, err := c.Read(ctx, make([]byte, 1))
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded, name)
+			require.ErrorIs(t, expect.Err(c.Read(ctx, make([]byte, 1))), os.ErrDeadlineExceeded, name)
 			require.NoError(t, q.Post(ctx, []byte("x"), nil, 0), name)
 			require.NoError(t, q.Flush(soon(t)))
-			_, err = c.Readv(soon(t), make([]byte, 1))
-			require.NoError(t, err)
-			_, err = s.Writev(ctx, []byte("y"))
+			require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 1))))
+			_, err := s.Writev(ctx, []byte("y"))
 			require.NoError(t, err)
 			require.Eventually(t, func() bool { _, err = c.Read(ctx, make([]byte, 1)); return err == nil }, 20*time.Second,
 				100*time.Microsecond, name)
 		}
-		_, err := c.Read(cancelled, make([]byte, 1))
-		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, expect.Err(c.Read(cancelled, make([]byte, 1))), context.Canceled)
 	})
 }
 
@@ -412,11 +380,10 @@ func TestStreamPreloadFewBytes(t *testing.T) {
 	streamPairs(t, func(t *testing.T, c, s *Stream) {
 		require.NoError(t, s.Preload([]byte("few")))
 		requireReads(t, s, "few")
-		sent := aside(func() error { _, err := c.Writev(soon(t), make([]byte, directMin), []byte("small")); return err })
-		_, err := s.Readv(soon(t), make([]byte, directMin))
-		require.NoError(t, err)
+		sent := expect.Aside(func() error { _, err := c.Writev(soon(t), make([]byte, directMin), []byte("small")); return err })
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, directMin))))
 		requireReads(t, s, "small")
-		require.NoError(t, returns(t, sent))
+		require.NoError(t, expect.Returns(t, sent))
 	})
 }
 
@@ -429,14 +396,10 @@ func TestStreamReleasedReadsNothing(t *testing.T) {
 		require.NoError(t, s.Preload([]byte("more ")))
 		require.NoError(t, s.Release())
 		b := make([]byte, 5)
-		_, err := s.Read(soon(t), b)
-		require.ErrorIs(t, err, net.ErrClosed)
-		_, err = s.Readv(soon(t), b)
-		require.ErrorIs(t, err, net.ErrClosed)
-		_, _, err = s.Export()
-		require.ErrorIs(t, err, net.ErrClosed)
-		_, err = s.PendingBytes()
-		require.ErrorIs(t, err, net.ErrClosed)
+		require.ErrorIs(t, expect.Err(s.Read(soon(t), b)), net.ErrClosed)
+		require.ErrorIs(t, expect.Err(s.Readv(soon(t), b)), net.ErrClosed)
+		require.ErrorIs(t, expect.Err2(s.Export()), net.ErrClosed)
+		require.ErrorIs(t, expect.Err(s.PendingBytes()), net.ErrClosed)
 	})
 }
 
@@ -451,7 +414,7 @@ func TestStreamYield(t *testing.T) {
 		var ran atomic.Bool
 		go ran.Store(true)
 		s.Yield()
-		require.NoError(t, second(s.Readv(soon(t), make([]byte, 1))))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1))))
 		if ran.Load() {
 			first++
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A through is a plug-in's socket over a stream that does nothing but use it.
@@ -109,46 +111,39 @@ func TestTakeOver(t *testing.T) {
 	require.Equal(t, s.RemoteAddr(), taken.RemoteAddr())
 	require.Equal(t, s.LocalAddr(), taken.LocalAddr())
 
-	_, err = s.Readv(soon(t), make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ENOTCONN)
-	_, err = s.Writev(soon(t), []byte("x"))
-	require.ErrorIs(t, err, syscall.ENOTCONN)
-	_, err = overThrough(s)
-	require.ErrorIs(t, err, syscall.ENOTCONN)
-	pending, err := taken.PendingBytes()
-	require.NoError(t, err)
-	require.Equal(t, 5, pending)
+	require.ErrorIs(t, expect.Err(s.Readv(soon(t), make([]byte, 1))), syscall.ENOTCONN)
+	require.ErrorIs(t, expect.Err(s.Writev(soon(t), []byte("x"))), syscall.ENOTCONN)
+	require.ErrorIs(t, expect.Err(overThrough(s)), syscall.ENOTCONN)
+	require.Equal(t, 5, expect.NoError(taken.PendingBytes()).In(t))
 	require.NoError(t, s.Close())
 
 	requireReads(t, taken, "bcdef")
 	requireWrites(t, taken, "answer")
-	_, err = c.Readv(soon(t), make([]byte, 6))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 6))))
 	require.NoError(t, taken.Close())
-	_, err = c.Read(soon(t), make([]byte, 1))
-	require.Equal(t, io.EOF, err)
+	require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
 }
 
 // A stream that was disconnected, or taken over, reaches its socket no more: that may be another
 // stream's.
 func TestUseAfterDisconnect(t *testing.T) {
 	uses := map[string]func(*Stream) error{
-		"HandshakePacketHeaderSize": func(s *Stream) error { return second(s.HandshakePacketHeaderSize(soon(t))) },
+		"HandshakePacketHeaderSize": func(s *Stream) error { return expect.Err(s.HandshakePacketHeaderSize(soon(t))) },
 		"CheckPeer":                 func(s *Stream) error { return s.CheckPeer(soon(t), "n@h") },
 		"HandshakeComplete":         func(s *Stream) error { return s.HandshakeComplete(soon(t), true) },
-		"PendingBytes":              func(s *Stream) error { return second(s.PendingBytes()) },
-		"Descriptor":                func(s *Stream) error { return second(s.Descriptor()) },
-		"SyscallConn":               func(s *Stream) error { return second(s.SyscallConn()) },
-		"Unacknowledged":            func(s *Stream) error { return second(s.Unacknowledged()) },
+		"PendingBytes":              func(s *Stream) error { return expect.Err(s.PendingBytes()) },
+		"Descriptor":                func(s *Stream) error { return expect.Err(s.Descriptor()) },
+		"SyscallConn":               func(s *Stream) error { return expect.Err(s.SyscallConn()) },
+		"Unacknowledged":            func(s *Stream) error { return expect.Err(s.Unacknowledged()) },
 		"CloseWrite":                (*Stream).CloseWrite,
 		"PauseRead":                 func(s *Stream) error { return s.PauseRead(soon(t)) },
 		"Disconnect":                (*Stream).Disconnect,
-		"Read":                      func(s *Stream) error { return second(s.Read(soon(t), make([]byte, 1))) },
+		"Read":                      func(s *Stream) error { return expect.Err(s.Read(soon(t), make([]byte, 1))) },
 		"ReadPDU": func(s *Stream) error {
-			return second(s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, nil }))
+			return expect.Err(s.ReadPDU(soon(t), func() ([][]byte, error) { return nil, nil }))
 		},
-		"Readv":  func(s *Stream) error { return second(s.Readv(soon(t), make([]byte, 1))) },
-		"Writev": func(s *Stream) error { return second(s.Writev(soon(t), make([]byte, 1))) },
+		"Readv":  func(s *Stream) error { return expect.Err(s.Readv(soon(t), make([]byte, 1))) },
+		"Writev": func(s *Stream) error { return expect.Err(s.Writev(soon(t), make([]byte, 1))) },
 		"Post":   func(s *Stream) error { return newPostQueue(s, nil).Post(soon(t), []byte("x"), nil, 0) },
 	}
 	ends := map[string]func(*Stream) error{
@@ -178,30 +173,24 @@ func TestTakeOverRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, NewMemory(), MemoryAddr(""))
 		b := make([]byte, 1)
-		read := aside(func() error { _, err := s.Readv(context.Background(), b); return err })
+		read := expect.Aside(func() error { _, err := s.Readv(context.Background(), b); return err })
 		synctest.Wait()
-		_, err := overThrough(s)
-		require.ErrorIs(t, err, ErrBusy)
-		_, err = c.Writev(context.Background(), []byte("x"))
-		require.NoError(t, err)
+		require.ErrorIs(t, expect.Err(overThrough(s)), ErrBusy)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("x"))))
 		require.NoError(t, <-read)
 
-		written := aside(func() error { _, err := c.Writev(context.Background(), make([]byte, 1<<20)); return err })
+		written := expect.Aside(func() error { _, err := c.Writev(context.Background(), make([]byte, 1<<20)); return err })
 		synctest.Wait()
-		_, err = overThrough(c)
-		require.ErrorIs(t, err, ErrBusy)
-		_, err = s.Readv(context.Background(), make([]byte, 1<<20))
-		require.NoError(t, err)
+		require.ErrorIs(t, expect.Err(overThrough(c)), ErrBusy)
+		require.NoError(t, expect.Err(s.Readv(context.Background(), make([]byte, 1<<20))))
 		require.NoError(t, <-written)
 
 		require.NoError(t, s.PauseRead(context.Background()))
-		_, err = overThrough(s)
-		require.ErrorIs(t, err, ErrPaused)
+		require.ErrorIs(t, expect.Err(overThrough(s)), ErrPaused)
 		s.Resume()
 
 		require.NoError(t, s.Close())
-		_, err = overThrough(s)
-		require.ErrorIs(t, err, net.ErrClosed)
+		require.ErrorIs(t, expect.Err(overThrough(s)), net.ErrClosed)
 	})
 }
 
@@ -213,8 +202,7 @@ func TestTakeOverOfBrokenStream(t *testing.T) {
 	s.broken.Store(&reset)
 	taken := open(t)(overThrough(s))
 	require.NoError(t, c.Close())
-	_, err := taken.Read(soon(t), make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(taken.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 }
 
 // The callbacks must be able to do what is asked of them.
@@ -232,7 +220,7 @@ func TestOverRefusesCallbacks(t *testing.T) {
 		change(&cb)
 		_, err := Over(c, cb, func(below *Stream) *through { return &through{Stream: below} })
 		require.ErrorContains(t, err, want)
-		require.NoError(t, second(c.Writev(soon(t), []byte("x"))), "it stays as it is")
+		require.NoError(t, expect.Err(c.Writev(soon(t), []byte("x"))), "it stays as it is")
 	}
 }
 
@@ -263,10 +251,10 @@ func TestAbort(t *testing.T) {
 			t.Run(name+layer, func(t *testing.T) {
 				c, s := pair(t, tt.tr, tt.at)
 				c = open(t)(over(c))
-				read := aside(func() error { return second(c.Read(context.Background(), make([]byte, 1))) })
+				read := expect.Aside(func() error { return expect.Err(c.Read(context.Background(), make([]byte, 1))) })
 				err := c.Abort()
-				require.ErrorIs(t, returns(t, read), net.ErrClosed)
-				end := second(s.Read(soon(t), make([]byte, 1)))
+				require.ErrorIs(t, expect.Returns(t, read), net.ErrClosed)
+				end := expect.Err(s.Read(soon(t), make([]byte, 1)))
 				if tt.reset {
 					require.NoError(t, err)
 					require.ErrorIs(t, end, syscall.ECONNRESET)
@@ -301,14 +289,14 @@ func TestWriteSome(t *testing.T) {
 			}
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			ctx := within(t, 10*time.Millisecond)
-			require.ErrorIs(t, second(c.WriteSome(ctx, block)), context.DeadlineExceeded)
+			require.ErrorIs(t, expect.Err(c.WriteSome(ctx, block)), context.DeadlineExceeded)
 			read := make(chan int64, 1)
 			go func() { n, _ := io.Copy(io.Discard, NetConn(s)); read <- n }()
 			n, err := c.WriteSome(soon(t), []byte("the end"))
 			require.NoError(t, err, "there is room again")
-			require.NoError(t, second(c.Writev(soon(t), []byte("x"))), "no poison")
+			require.NoError(t, expect.Err(c.Writev(soon(t), []byte("x"))), "no poison")
 			require.NoError(t, c.CloseWrite())
-			require.Equal(t, out+n+1, returns(t, read))
+			require.Equal(t, out+n+1, expect.Returns(t, read))
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -17,8 +18,7 @@ import (
 func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	read := func(p []byte) {
-		_, err := c.Readv(t.Context(), p)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Readv(t.Context(), p)))
 	}
 	raw, err := s.SyscallConn()
 	require.NoError(t, err)
@@ -33,20 +33,16 @@ func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 		return n
 	}
 	for range 10 { // after an exchange of messages the kernel delays its acknowledgements
-		_, err := c.Writev(t.Context(), []byte("question"))
-		require.NoError(t, err)
-		_, err = s.Readv(t.Context(), make([]byte, 8))
-		require.NoError(t, err)
-		_, err = s.Writev(t.Context(), []byte("answer"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(t.Context(), []byte("question"))))
+		require.NoError(t, expect.Err(s.Readv(t.Context(), make([]byte, 8))))
+		require.NoError(t, expect.Err(s.Writev(t.Context(), []byte("answer"))))
 		read(make([]byte, 6))
 	}
 	const rounds = 16
 	soon := 0
 	p := make([]byte, 60_000) // less than a segment of the loopback
 	for range rounds {
-		_, err := s.Writev(t.Context(), p)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Writev(t.Context(), p)))
 		read(p)
 		for began := time.Now(); time.Since(began) < 10*time.Millisecond; {
 			if unacknowledged() == 0 {
@@ -62,15 +58,11 @@ func TestLargeFlowIsAcknowledgedAtOnce(t *testing.T) {
 // Connections within a machine are not paced; for others the system's choice stands.
 func TestCongestionControlWithinTheMachine(t *testing.T) {
 	control := func(fd int) string {
-		name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
-		require.NoError(t, err)
-		return name
+		return expect.NoError(unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)).In(t)
 	}
 	opened := func(at string) int {
-		addr, err := ParseAddr(at)
-		require.NoError(t, err)
-		fd, err := TCPCallbacks().Socket(nil, addr)
-		require.NoError(t, err)
+		addr := expect.NoError(ParseAddr(at)).In(t)
+		fd := expect.NoError(TCPCallbacks().Socket(nil, addr)).In(t)
 		t.Cleanup(func() { require.NoError(t, sys.Close(fd)) })
 		return fd
 	}
@@ -89,8 +81,7 @@ func TestCongestionControlWithinTheMachine(t *testing.T) {
 	}
 
 	// Those that the kernel has may be more: root's only.
-	known, err := os.ReadFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
-	require.NoError(t, err)
+	known := expect.NoError(os.ReadFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control")).In(t)
 	for _, name := range strings.Fields(string(known)) {
 		fd := opened("0.0.0.0:0")
 		require.NoError(t, unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, name))

@@ -28,12 +28,12 @@ func TestCloseLingers(t *testing.T) {
 		}
 	}))
 	require.ErrorIs(t, err, syscall.EAGAIN)
-	closes := aside(c.Close)
+	closes := expect.Aside(c.Close)
 	expect.WaitsIn(t, "syscall", "(*Stream).Close(")
 	for range 3 {
 		runtime.GC() // which waits for every processor
 		require.Empty(t, closes)
 	}
 	require.NoError(t, s.Close()) // nobody is to take the rest any more
-	require.NoError(t, returns(t, closes))
+	require.NoError(t, expect.Returns(t, closes))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/scarce"
 
@@ -28,8 +29,7 @@ func TestImportPreparesSleep(t *testing.T) {
 		}
 		before := leak.Descriptors()
 		for _, dup := range dups {
-			s, err := tr.Import(dup, nil)
-			require.NoError(t, err)
+			s := expect.NoError(tr.Import(dup, nil)).In(t)
 			require.Equal(t, 1, opened(t, before))
 			moved = append(moved, s)
 		}
@@ -52,8 +52,7 @@ func TestImportWithoutDescriptors(t *testing.T) {
 		_, err := tr.Import(dup, nil)
 		enough()
 		require.ErrorIs(t, err, syscall.EMFILE)
-		moved, err := tr.Import(dup, nil)
-		require.NoError(t, err)
+		moved := expect.NoError(tr.Import(dup, nil)).In(t)
 		requireSpeak(t, c, moved)
 		require.NoError(t, moved.Close())
 	})
@@ -76,10 +75,8 @@ func TestImportFailed(t *testing.T) {
 			t.Run(name+" "+by, func(t *testing.T) {
 				cb := TCPCallbacks()
 				spoil(&cb)
-				tr, err := New(cb, nil)
-				require.NoError(t, err)
-				fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-				require.NoError(t, err)
+				tr := expect.NoError(New(cb, nil)).In(t)
+				fds := expect.NoError(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)).In(t)
 				before := leak.Descriptors()
 				require.Error(t, adopt(tr, fds[0]))
 				require.Empty(t, leak.Left(before))
@@ -103,10 +100,9 @@ func TestImportClosesWhatItRefuses(t *testing.T) {
 		reused = fd
 		return -1, errors.Join(unix.EPERM, unix.Dup3(p[0], fd, unix.O_CLOEXEC))
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
 	dup := duplicate(t, s)
-	_, err = tr.Import(dup, nil)
+	_, err := tr.Import(dup, nil)
 	require.ErrorIs(t, err, unix.EPERM)
 	require.ErrorIs(t, err, ErrContract)
 	require.True(t, sys.SameFile(reused, p[0]), "the SDK has closed what is somebody else's")
@@ -115,11 +111,9 @@ func TestImportClosesWhatItRefuses(t *testing.T) {
 	requireSpeak(t, c, s)
 
 	cb.Import = func(_ any, fd int, _ []byte) (int, error) { return -1, errors.Join(unix.EPERM, unix.Close(fd)) }
-	tr, err = New(cb, nil)
-	require.NoError(t, err)
+	tr = expect.NoError(New(cb, nil)).In(t)
 	dup = duplicate(t, s)
-	_, err = tr.Import(dup, nil)
-	require.ErrorIs(t, err, ErrContract)
+	require.ErrorIs(t, expect.Err(tr.Import(dup, nil)), ErrContract)
 	require.NoError(t, unix.Close(dup))
 }
 
@@ -131,11 +125,9 @@ func TestImportReset(t *testing.T) {
 			fd := duplicate(t, s)
 			require.NoError(t, c.Abort())
 			awaitEvent(t, fd)
-			moved, err := tr.Import(fd, nil)
-			require.NoError(t, err)
+			moved := expect.NoError(tr.Import(fd, nil)).In(t)
 			require.NoError(t, s.Release())
-			_, err = moved.Read(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, syscall.ECONNRESET)
+			require.ErrorIs(t, expect.Err(moved.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 			require.NoError(t, moved.Close())
 		})
 	}
@@ -172,8 +164,7 @@ func TestPausePreparesNothing(t *testing.T) {
 	require.Equal(t, 2, opened(t, before))
 	requireSpeak(t, c, s)
 
-	moved, err := TCP().Import(duplicate(t, c), nil)
-	require.NoError(t, err)
+	moved := expect.NoError(TCP().Import(duplicate(t, c), nil)).In(t)
 	for own, held := range []string{"", "rest"} {
 		require.NoError(t, newPostQueue(moved, nil).Stage(soon(t), []byte(held)))
 		require.Equal(t, 4+own, opened(t, before))

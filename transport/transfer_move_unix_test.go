@@ -10,15 +10,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // duplicate makes the descriptor that another process would get.
 func duplicate(t *testing.T, of interface{ Descriptor() (int, error) }) int {
-	fd, err := of.Descriptor()
-	require.NoError(t, err)
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	require.NoError(t, err)
-	return dup
+	fd := expect.NoError(of.Descriptor()).In(t)
+	return expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)).In(t)
 }
 
 // overSockets runs a test over TCP and over UNIX sockets.
@@ -37,14 +36,11 @@ func TestStreamMovesWithBytesReadAhead(t *testing.T) {
 		c, s := pair(t, tr, at)
 		requireWrites(t, c, "read, read ahead, in the kernel")
 		b := make([]byte, 4)
-		_, err := s.Readv(soon(t), b)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), b)))
 		dup := duplicate(t, s)
 		state, ahead, err := s.Export()
 		require.NoError(t, err)
-		moved, err := tr.Import(dup, state)
-		require.NoError(t, err)
-		defer moved.Close()
+		moved := expect.Open(tr.Import(dup, state)).In(t)
 		require.NoError(t, moved.Preload(ahead))
 		require.NoError(t, s.Release())
 		require.NoError(t, s.Release(), "once and again")
@@ -52,8 +48,7 @@ func TestStreamMovesWithBytesReadAhead(t *testing.T) {
 		require.True(t, isTimeout(err), "the peer sees nothing")
 		requireReads(t, moved, ", read ahead, in the kernel")
 		require.NoError(t, moved.Close())
-		_, err = c.Read(soon(t), b)
-		require.Equal(t, io.EOF, err)
+		require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), b)))
 	})
 }
 
@@ -73,23 +68,16 @@ func TestExportGivesACopy(t *testing.T) {
 
 func TestMoveListener(t *testing.T) {
 	overSockets(t, func(t *testing.T, tr Transport, at Addr) {
-		l, err := tr.Listen(at, 0)
-		require.NoError(t, err)
-		moved, err := tr.ImportListener(duplicate(t, l))
-		require.NoError(t, err)
+		l := expect.NoError(tr.Listen(at, 0)).In(t)
+		moved := expect.NoError(tr.ImportListener(duplicate(t, l))).In(t)
 		require.Equal(t, l.Addr(), moved.Addr())
 		require.NoError(t, l.Release())
-		c, err := tr.Connect(soon(t), moved.Addr())
-		require.NoError(t, err)
-		defer c.Close()
-		s, err := moved.Accept(soon(t))
-		require.NoError(t, err)
-		defer s.Close()
+		expect.Open(tr.Connect(soon(t), moved.Addr())).In(t)
+		expect.Open(moved.Accept(soon(t))).In(t)
 		require.NoError(t, moved.Close())
 		if u, ok := at.(UnixAddr); ok {
 			require.NoFileExists(t, u.Path(), "the new owner's Close removes the path")
-			_, err := os.Stat(u.Path())
-			require.ErrorIs(t, err, os.ErrNotExist)
+			require.ErrorIs(t, expect.Err(os.Stat(u.Path())), os.ErrNotExist)
 		}
 	})
 }
@@ -97,19 +85,15 @@ func TestMoveListener(t *testing.T) {
 // A connection that moves is no listener: at its end the path at which it was accepted stays.
 func TestMovedConnectionLeavesPath(t *testing.T) {
 	at := socketPath(t)
-	l, err := Unix().Listen(at, 0)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(Unix().Listen(at, 0)).In(t)
 	c, s := acceptOne(t, l, func() (*Stream, error) { return Unix().Connect(soon(t), at) })
 	defer c.Close()
-	moved, err := Unix().Import(duplicate(t, s), nil)
-	require.NoError(t, err)
+	moved := expect.NoError(Unix().Import(duplicate(t, s), nil)).In(t)
 	require.NoError(t, s.Release())
 	require.Equal(t, at, moved.LocalAddr(), "where the listener is")
 	require.NoError(t, moved.Close())
 	require.FileExists(t, at.(UnixAddr).Path())
-	again, err := Unix().Connect(soon(t), at)
-	require.NoError(t, err)
+	again := expect.NoError(Unix().Connect(soon(t), at)).In(t)
 	require.NoError(t, again.Close())
 }
 
@@ -117,10 +101,8 @@ func TestMovedConnectionLeavesPath(t *testing.T) {
 func TestKeepAlive(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	keepsAlive := func(s *Stream) bool {
-		fd, err := s.Descriptor()
-		require.NoError(t, err)
-		on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
-		require.NoError(t, err)
+		fd := expect.NoError(s.Descriptor()).In(t)
+		on := expect.NoError(unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)).In(t)
 		return on != 0
 	}
 	require.False(t, keepsAlive(c))
@@ -129,13 +111,9 @@ func TestKeepAlive(t *testing.T) {
 	require.True(t, keepsAlive(c))
 	require.True(t, keepsAlive(s))
 	for _, s := range []*Stream{c, s} {
-		n, err := s.HandshakePacketHeaderSize(soon(t))
-		require.NoError(t, err)
-		require.Equal(t, 2, n)
-		fd, err := s.Descriptor()
-		require.NoError(t, err)
-		on, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)
-		require.NoError(t, err)
+		require.Equal(t, 2, expect.NoError(s.HandshakePacketHeaderSize(soon(t))).In(t))
+		fd := expect.NoError(s.Descriptor()).In(t)
+		on := expect.NoError(unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY)).In(t)
 		require.NotZero(t, on, "messages go out as they come")
 	}
 }
@@ -145,21 +123,15 @@ func TestImportFailedLeavesPath(t *testing.T) {
 	broken := UnixCallbacks()
 	broken.GetFD = func(*UnixSocket) (int, error) { return -1, unix.EIO }
 	at := socketPath(t)
-	l, err := Unix().Listen(at, 0)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(Unix().Listen(at, 0)).In(t)
 	dup := duplicate(t, l)
-	_, err = made(t, broken).ImportListener(dup)
-	require.ErrorIs(t, err, unix.EIO)
+	require.ErrorIs(t, expect.Err(made(t, broken).ImportListener(dup)), unix.EIO)
 	require.NoError(t, unix.Close(dup))
-	c, err := Unix().Connect(soon(t), at)
-	require.NoError(t, err)
+	c := expect.NoError(Unix().Connect(soon(t), at)).In(t)
 	require.NoError(t, c.Close())
 }
 
 func made[C any](t *testing.T, cb Callbacks[C]) Transport {
 	t.Helper()
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	return tr
+	return expect.NoError(New(cb, nil)).In(t)
 }

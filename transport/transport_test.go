@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 func TestNewNamesMissingFields(t *testing.T) {
@@ -40,31 +42,21 @@ func TestNewOptionalFields(t *testing.T) {
 		require.True(t, f.IsValid(), name)
 		f.Set(reflect.Zero(f.Type()))
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
 	require.False(t, tr.Movable())
 	c, s := pair(t, tr, MemoryAddr(""))
-	_, err = c.Writev(soon(t), []byte("bare"), []byte(" bones"))
-	require.NoError(t, err)
-	_, err = s.Readv(soon(t), make([]byte, 10))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.Writev(soon(t), []byte("bare"), []byte(" bones"))))
+	require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 10))))
 	require.Nil(t, c.LocalAddr())
 	require.ErrorIs(t, c.CloseWrite(), errors.ErrUnsupported)
-	_, _, err = c.Export()
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	n, err := c.PendingBytes()
-	require.NoError(t, err)
-	require.Zero(t, n)
+	require.ErrorIs(t, expect.Err2(c.Export()), errors.ErrUnsupported)
+	require.Zero(t, expect.NoError(c.PendingBytes()).In(t))
 	require.NoError(t, c.HandshakeComplete(soon(t), true))
 	require.NoError(t, c.CheckPeer(soon(t), "n@h"))
-	_, err = c.SyscallConn()
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = c.Descriptor()
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = tr.Import(0, nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = tr.ImportListener(0)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(c.SyscallConn()), errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(c.Descriptor()), errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(tr.Import(0, nil)), errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(tr.ImportListener(0)), errors.ErrUnsupported)
 	require.NoError(t, c.Release(), "nil means Close")
 	require.NoError(t, s.Close())
 }
@@ -72,12 +64,11 @@ func TestNewOptionalFields(t *testing.T) {
 func TestNewFlags(t *testing.T) {
 	cb := memoryCallbacks()
 	cb.Flags |= 1 << 5
-	_, err := New(cb, nil)
-	require.ErrorContains(t, err, "0x20")
+	require.ErrorContains(t, expect.Err(New(cb, nil)), "0x20")
 
 	cb = memoryCallbacks()
 	cb.Flags = 0
-	_, err = New(cb, nil)
+	_, err := New(cb, nil)
 	require.ErrorContains(t, err, "Interrupt")
 	require.ErrorContains(t, err, "FullImpl")
 }
@@ -98,13 +89,10 @@ func TestNewSetup(t *testing.T) {
 		return nil, imported
 	}
 	want := &setup{1}
-	tr, err := New(cb, want)
-	require.NoError(t, err)
-	_, err = tr.Connect(context.Background(), MemoryAddr("nobody"))
-	require.Error(t, err)
+	tr := expect.NoError(New(cb, want)).In(t)
+	require.Error(t, expect.Err(tr.Connect(context.Background(), MemoryAddr("nobody"))))
 	require.True(t, tr.Movable())
-	_, err = tr.Import(0, []byte("state"))
-	require.ErrorIs(t, err, imported)
+	require.ErrorIs(t, expect.Err(tr.Import(0, []byte("state"))), imported)
 	require.Equal(t, []any{want, MemoryAddr("nobody"), want}, got)
 	require.Same(t, want, got[0])
 }
@@ -112,8 +100,7 @@ func TestNewSetup(t *testing.T) {
 // A callback that was changed after New does not change the transport.
 func TestNewCopies(t *testing.T) {
 	cb := memoryCallbacks()
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
 	cb.Socket = nil
 	pair(t, tr, MemoryAddr(""))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
@@ -24,7 +25,7 @@ func inLine(t testing.TB, turns *patience.Turns, op func() error) <-chan error {
 	t.Helper()
 	place := turns.Callers
 	before := place()
-	call := aside(op)
+	call := expect.Aside(op)
 	require.Eventually(t, func() bool { return place() > before }, tooLong, 100*time.Microsecond)
 	return call
 }
@@ -35,7 +36,7 @@ func TestQueueOfSeveralStreams(t *testing.T) {
 		other, peer := pair(t, TCP(), loopback())
 		var q Queue
 		big := noise(32 << 20)
-		first := inLine(t, &q.turns, func() error { return second(q.Writev(soon(t), c, big[:1], big[1:])) })
+		first := inLine(t, &q.turns, func() error { return expect.Err(q.Writev(soon(t), c, big[:1], big[1:])) })
 		requireReads(t, s, string(big[:1])) // it is on its way
 		var calls []<-chan error
 		for i := range 6 {
@@ -48,23 +49,23 @@ func TestQueueOfSeveralStreams(t *testing.T) {
 			}))
 		}
 		var f framer
-		reads := inLine(t, &q.turns, func() error { return second(q.ReadPDU(soon(t), other, f.next)) })
-		require.NoError(t, second(peer.Writev(soon(t), frames([][]byte{[]byte("packet")}))))
+		reads := inLine(t, &q.turns, func() error { return expect.Err(q.ReadPDU(soon(t), other, f.next)) })
+		require.NoError(t, expect.Err(peer.Writev(soon(t), frames([][]byte{[]byte("packet")}))))
 		_, err := peer.Read(within(t, 20*time.Millisecond), make([]byte, 1))
 		require.ErrorIs(t, err, context.DeadlineExceeded, "the write before it is not out")
 		require.Empty(t, reads)
-		require.ErrorIs(t, second(q.Writev(NoWait(), other, []byte("never"))), os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err(q.Writev(NoWait(), other, []byte("never"))), os.ErrDeadlineExceeded)
 
 		got := make([]byte, len(big)-1)
-		require.NoError(t, second(s.Readv(soon(t), got)))
+		require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 		require.True(t, bytes.Equal(big[1:], got))
 		requireReads(t, peer, "0ab2ab4ab")
 		requireReads(t, s, "1ab3ab5ab")
-		require.NoError(t, returns(t, first))
+		require.NoError(t, expect.Returns(t, first))
 		for _, call := range calls {
-			require.NoError(t, returns(t, call), "never busy")
+			require.NoError(t, expect.Returns(t, call), "never busy")
 		}
-		require.NoError(t, returns(t, reads))
+		require.NoError(t, expect.Returns(t, reads))
 		require.Equal(t, "packet", string(f.body))
 		require.Zero(t, q.turns.Callers())
 	})
@@ -92,11 +93,11 @@ func TestQueueWritevCancelled(t *testing.T) {
 			}
 			return err
 		})
-		next := inLine(t, &q.turns, func() error { return second(q.Writev(soon(t), c, []byte("next"))) })
+		next := inLine(t, &q.turns, func() error { return expect.Err(q.Writev(soon(t), c, []byte("next"))) })
 		cancel()
-		require.ErrorIs(t, returns(t, never), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, never), context.Canceled)
 		stop()
-		err := returns(t, first)
+		err := expect.Returns(t, first)
 		require.ErrorIs(t, err, context.Canceled)
 		require.NotContains(t, err.Error(), "counted")
 		clear(big[:1]) // the buffers are the caller's again
@@ -104,12 +105,12 @@ func TestQueueWritevCancelled(t *testing.T) {
 		clear(big)
 		require.Empty(t, next, "the rest is not out")
 		got := make([]byte, len(own)-1)
-		require.NoError(t, second(s.Readv(soon(t), got)))
+		require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 		require.True(t, bytes.Equal(own[1:], got))
 		requireReads(t, s, "next")
-		require.NoError(t, returns(t, next))
-		require.ErrorIs(t, second(q.Writev(soon(t), c, nil, []byte{})), syscall.EINVAL)
-		require.ErrorIs(t, second(q.Writev(ctx, c, []byte("x"))), context.Canceled)
+		require.NoError(t, expect.Returns(t, next))
+		require.ErrorIs(t, expect.Err(q.Writev(soon(t), c, nil, []byte{})), syscall.EINVAL)
+		require.ErrorIs(t, expect.Err(q.Writev(ctx, c, []byte("x"))), context.Canceled)
 	})
 }
 
@@ -122,14 +123,13 @@ func TestQueueWritevFails(t *testing.T) {
 	n, err := q.Writev(soon(t), c, []byte("abcdef"))
 	require.ErrorIs(t, err, errFull)
 	require.EqualValues(t, 3, n)
-	var op *OpError
-	require.ErrorAs(t, err, &op)
+	op := expect.As[*OpError](t, err)
 	require.Equal(t, MemoryAddr("peer"), op.Addr)
 	n, err = q.Writev(soon(t), c, []byte("x"))
 	require.ErrorIs(t, err, ErrPoisoned)
 	require.ErrorIs(t, err, errFull)
 	require.Zero(t, n)
-	require.NoError(t, second(q.Writev(soon(t), other, []byte("fine"))))
+	require.NoError(t, expect.Err(q.Writev(soon(t), other, []byte("fine"))))
 	requireReads(t, peer, "fine")
 }
 
@@ -138,13 +138,13 @@ func TestQueueWritevEndsBehind(t *testing.T) {
 	c, s := pair(t, TCP(), loopback())
 	var q Queue
 	ctx, cancel := context.WithCancel(t.Context())
-	written := inLine(t, &q.turns, func() error { return second(q.Writev(ctx, c, make([]byte, 32<<20))) })
+	written := inLine(t, &q.turns, func() error { return expect.Err(q.Writev(ctx, c, make([]byte, 32<<20))) })
 	requireReads(t, s, "\x00")
 	cancel()
-	require.ErrorIs(t, returns(t, written), context.Canceled)
-	next := inLine(t, &q.turns, func() error { return second(q.Writev(soon(t), c, []byte("next"))) })
+	require.ErrorIs(t, expect.Returns(t, written), context.Canceled)
+	next := inLine(t, &q.turns, func() error { return expect.Err(q.Writev(soon(t), c, []byte("next"))) })
 	require.NoError(t, s.Abort())
-	require.ErrorIs(t, returns(t, next), ErrPoisoned)
+	require.ErrorIs(t, expect.Returns(t, next), ErrPoisoned)
 }
 
 // Do runs anything in its turn, and passes the turn on even if that panics.
@@ -165,7 +165,7 @@ func TestQueueDo(t *testing.T) {
 	require.ErrorIs(t, q.Do(within(t, time.Millisecond), func() error { return nil }), context.DeadlineExceeded)
 	close(gate)
 	for _, call := range calls {
-		require.Equal(t, io.EOF, returns(t, call))
+		require.Equal(t, io.EOF, expect.Returns(t, call))
 	}
 	require.Equal(t, []int{0, 1, 2, 3, 4}, order)
 }
@@ -210,20 +210,18 @@ func TestQueueReadPDU(t *testing.T) {
 		require.Zero(t, n)
 		cancel()
 		for _, i := range []int{3, 4, 9} {
-			require.ErrorIs(t, returns(t, calls[i]), context.Canceled)
+			require.ErrorIs(t, expect.Returns(t, calls[i]), context.Canceled)
 			require.Zero(t, fs[i].calls, "its function was called")
 		}
 		all := frames([][]byte{[]byte("one"), []byte("two"), []byte("three"), []byte("four"), []byte("five"), []byte("six")})
 		// the first packet's reader gives up in the middle of the packet
-		_, err = c.Writev(soon(t), all[:6])
-		require.NoError(t, err)
-		returns(t, half)
+		require.NoError(t, expect.Err(c.Writev(soon(t), all[:6])))
+		expect.Returns(t, half)
 		stop()
-		require.ErrorIs(t, returns(t, calls[0]), context.Canceled)
-		_, err = c.Writev(soon(t), all[6:])
-		require.NoError(t, err)
+		require.ErrorIs(t, expect.Returns(t, calls[0]), context.Canceled)
+		require.NoError(t, expect.Err(c.Writev(soon(t), all[6:])))
 		for i, r := range []int{1, 2, 5, 6, 7, 8} {
-			require.NoError(t, returns(t, calls[r]))
+			require.NoError(t, expect.Returns(t, calls[r]))
 			require.Equal(t, []string{"one", "two", "three", "four", "five", "six"}[i], string(fs[r].body))
 		}
 		require.Zero(t, q.turns.Callers())
@@ -265,7 +263,7 @@ func TestQueueReadPDUEnds(t *testing.T) {
 			require.NoError(t, s.Close())
 		}
 		for _, call := range calls {
-			require.ErrorIs(t, returns(t, call), want)
+			require.ErrorIs(t, expect.Returns(t, call), want)
 		}
 	}
 }
@@ -279,7 +277,7 @@ func TestTurnOfCancelledCallerIsPassedOn(t *testing.T) {
 		waits := inLine(t, &line, func() error { return line.Take(ctx) })
 		cancel()
 		line.Pass()
-		if err := returns(t, waits); err == nil {
+		if err := expect.Returns(t, waits); err == nil {
 			line.Pass()
 		} else {
 			require.ErrorIs(t, err, context.Canceled)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 
 	"github.com/cnode-go/cnode/transport/internal/sys"
@@ -23,10 +24,8 @@ import (
 func TestUnixTakesOverOnce(t *testing.T) {
 	at := UnixAddr(filepath.Join(sockdir.New(t), "s"))
 	for range 100 {
-		fd, err := newSocketFD(at)
-		require.NoError(t, err)
-		sa, err := ToSockaddr(at)
-		require.NoError(t, err)
+		fd := expect.NoError(newSocketFD(at)).In(t)
+		sa := expect.NoError(ToSockaddr(at)).In(t)
 		require.NoError(t, unix.Bind(fd, sa))
 		require.NoError(t, unix.Close(fd))
 		var all sync.WaitGroup
@@ -41,8 +40,7 @@ func TestUnixTakesOverOnce(t *testing.T) {
 		all.Wait()
 		close(got)
 		require.Len(t, got, 1)
-		c, err := Unix().Connect(soon(t), at)
-		require.NoError(t, err)
+		c := expect.NoError(Unix().Connect(soon(t), at)).In(t)
 		require.NoError(t, c.Close())
 		require.NoError(t, (<-got).Close())
 	}
@@ -52,8 +50,7 @@ func TestUnixTakesOverOnce(t *testing.T) {
 func TestUnixKeepPath(t *testing.T) {
 	for _, keeps := range []bool{true, false} {
 		path := filepath.Join(sockdir.New(t), "s")
-		l, err := Unix().Listen(UnixAddr(path), 0)
-		require.NoError(t, err)
+		l := expect.NoError(Unix().Listen(UnixAddr(path), 0)).In(t)
 		require.False(t, l.KeepsPath())
 		if keeps {
 			l.KeepPath()
@@ -80,9 +77,7 @@ func TestUnixPathInUse(t *testing.T) {
 		},
 		// A connect to such a socket would have to wait.
 		"full backlog": func(t *testing.T, path string) {
-			l, err := Unix().Listen(UnixAddr(path), 1)
-			require.NoError(t, err)
-			t.Cleanup(func() { l.Close() })
+			expect.Open(Unix().Listen(UnixAddr(path), 1)).In(t)
 			for {
 				c, err := Unix().Connect(NoWait(), UnixAddr(path))
 				if err != nil {
@@ -96,35 +91,26 @@ func TestUnixPathInUse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			at := socketPath(t).(UnixAddr)
 			make(t, at.Path())
-			before, err := os.Lstat(at.Path())
-			require.NoError(t, err)
-			listened := aside(func() error { _, err := Unix().Listen(at, 0); return err })
-			require.ErrorIs(t, returns(t, listened), syscall.EADDRINUSE)
-			after, err := os.Lstat(at.Path())
-			require.NoError(t, err)
+			before := expect.NoError(os.Lstat(at.Path())).In(t)
+			listened := expect.Aside(func() error { _, err := Unix().Listen(at, 0); return err })
+			require.ErrorIs(t, expect.Returns(t, listened), syscall.EADDRINUSE)
+			after := expect.NoError(os.Lstat(at.Path())).In(t)
 			require.True(t, os.SameFile(before, after))
 		})
 	}
-	_, err := Unix().Listen(UnixAddr(""), 0)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(Unix().Listen(UnixAddr(""), 0)), syscall.EINVAL)
 }
 
 // Who finds that a path is taken leaves no trace at the listener that has it: no connection that
 // has ended.
 func TestUnixPathInUseIsNotDisturbed(t *testing.T) {
 	at := socketPath(t)
-	l, err := Unix().Listen(at, 0)
-	require.NoError(t, err)
-	defer l.Close()
-	_, err = Unix().Listen(at, 0)
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
-	_, err = l.Accept(NoWait())
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	c, err := Unix().Connect(soon(t), at)
-	require.NoError(t, err)
+	l := expect.Open(Unix().Listen(at, 0)).In(t)
+	require.ErrorIs(t, expect.Err(Unix().Listen(at, 0)), syscall.EADDRINUSE)
+	require.ErrorIs(t, expect.Err(l.Accept(NoWait())), os.ErrDeadlineExceeded)
+	c := expect.NoError(Unix().Connect(soon(t), at)).In(t)
 	require.NoError(t, c.Close())
-	s, err := l.Accept(soon(t))
-	require.NoError(t, err)
+	s := expect.NoError(l.Accept(soon(t))).In(t)
 	require.NoError(t, s.Close())
 }
 
@@ -136,8 +122,7 @@ func TestUnixAbstractHasNoFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	name := fmt.Sprintf("@transport-test-%d", os.Getpid())
 	require.NoError(t, os.WriteFile(name, nil, 0o600))
-	l, err := Unix().Listen(UnixAddr(name), 0)
-	require.NoError(t, err)
+	l := expect.NoError(Unix().Listen(UnixAddr(name), 0)).In(t)
 	require.NoError(t, l.Close())
 	require.FileExists(t, name)
 }
@@ -146,16 +131,15 @@ func TestUnixAbstractHasNoFile(t *testing.T) {
 func TestUnixLockedDirectory(t *testing.T) {
 	t.Parallel()
 	at := socketPath(t).(UnixAddr)
-	fd, err := unix.Open(filepath.Dir(at.Path()), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.Open(filepath.Dir(at.Path()), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)).In(t)
 	defer unix.Close(fd)
 	require.NoError(t, unix.Flock(fd, unix.LOCK_EX))
-	listened := aside(func() error {
+	listened := expect.Aside(func() error {
 		l, err := Unix().Listen(at, 0)
 		if err != nil {
 			return err
 		}
 		return l.Close()
 	})
-	require.NoError(t, returns(t, listened))
+	require.NoError(t, expect.Returns(t, listened))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -17,11 +18,8 @@ func TestAbstractNames(t *testing.T) {
 	unique := fmt.Sprintf("@transport-%d-%d", os.Getpid(), os.Getuid())
 	for _, name := range []string{unique, unique + "\x00", unique + "\x00\x00", unique + "\x00behind",
 		unique + strings.Repeat("n", sys.MaxUnixPath+1-len(unique))} {
-		at, err := FromUnixPath(name)
-		require.NoError(t, err)
-		l, err := Unix().Listen(at, 0)
-		require.NoError(t, err)
-		defer l.Close() // all of them at the same time
+		at := expect.NoError(FromUnixPath(name)).In(t)
+		l := expect.Open(Unix().Listen(at, 0)).In(t) // all of them at the same time
 		require.Equal(t, at, l.Addr())
 		from := UnixAddr(strings.Replace(name, "transport", "from-here", 1))
 		c, s := acceptOne(t, l, func() (*Stream, error) { return ConnectUnix(soon(t), from, l.Addr()) })

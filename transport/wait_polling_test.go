@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/await"
 )
 
@@ -68,24 +69,15 @@ func TestFullDoesNotPoll(t *testing.T) {
 	processors(t, 2)
 	cb := memoryCallbacks()
 	var reads atomic.Int32
-	read := cb.Read
-	cb.Read = func(s *memorySocket, p []byte, tmo time.Duration) (int, error) {
-		reads.Add(1)
-		return read(s, p, tmo)
-	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
+	first(&cb.Read, func() { reads.Add(1) })
+	tr := expect.NoError(New(cb, nil)).In(t)
 	c, s := pair(t, WithPolling(tr, MaxPolling), MemoryAddr(""))
 	b := make([]byte, 10)
 	for i := range 200 {
-		_, err := c.Writev(soon(t), b)
-		require.NoError(t, err)
-		_, err = s.Readv(soon(t), b)
-		require.NoError(t, err)
-		_, err = s.Writev(soon(t), b)
-		require.NoError(t, err)
-		_, err = c.Readv(soon(t), b)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(soon(t), b)))
+		require.NoError(t, expect.Err(s.Readv(soon(t), b)))
+		require.NoError(t, expect.Err(s.Writev(soon(t), b)))
+		require.NoError(t, expect.Err(c.Readv(soon(t), b)))
 		require.EqualValues(t, 2*(i+1), reads.Load())
 	}
 }

@@ -29,29 +29,27 @@ func TestSleepsWithoutADescriptor(t *testing.T) {
 	defer cancel()
 	require.NoError(t, q.Post(context.Background(), []byte("x"), nil, 0))
 	var n int64
-	begins := aside(func() (err error) { n, err = q.Deliver(begun, much); return err })
+	begins := expect.Aside(func() (err error) { n, err = q.Deliver(begun, much); return err })
 	require.Eventually(t, func() bool { // more than the byte before
 		come, err := s.PendingBytes()
 		return err == nil && come > 1
 	}, tooLong, time.Millisecond)
 	cancel()
-	require.ErrorIs(t, returns(t, begins), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, begins), context.Canceled)
 	require.EqualValues(t, len(much), n, "it has begun and goes out all the same")
-	written := aside(func() error { return q.Flush(soon(t)) })
-	_, err := s.Readv(soon(t), make([]byte, 1+len(much)))
-	require.NoError(t, err)
-	require.NoError(t, returns(t, written))
+	written := expect.Aside(func() error { return q.Flush(soon(t)) })
+	require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1+len(much)))))
+	require.NoError(t, expect.Returns(t, written))
 
-	_, err = s.Read(NoWait(), much)
+	_, err := s.Read(NoWait(), much)
 	require.True(t, isTimeout(err))
 	short, leave := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer leave()
-	_, err = s.Read(short, much)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	full := aside(func() error { _, err := ended.Writev(context.Background(), much); return err })
+	require.ErrorIs(t, expect.Err(s.Read(short, much)), context.DeadlineExceeded)
+	full := expect.Aside(func() error { _, err := ended.Writev(context.Background(), much); return err })
 	expect.WaitsIn(t, "select", "(*watcher).lookAgain")
 	require.NoError(t, ended.Close())
-	require.ErrorIs(t, returns(t, full), net.ErrClosed)
+	require.ErrorIs(t, expect.Returns(t, full), net.ErrClosed)
 }
 
 // If there is no watch left for an accepted connection, of a plug-in whose descriptor is no socket,
@@ -61,8 +59,7 @@ func TestAcceptWithoutWatches(t *testing.T) {
 	deep := -1
 	for inner := -1; ; inner = deep {
 		var err error
-		deep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-		require.NoError(t, err)
+		deep = expect.NoError(unix.EpollCreate1(unix.EPOLL_CLOEXEC)).In(t)
 		if inner >= 0 {
 			t.Cleanup(func() { sys.Close(inner) })
 			require.NoError(t, unix.EpollCtl(deep, unix.EPOLL_CTL_ADD, inner,
@@ -84,10 +81,8 @@ func TestAcceptWithoutWatches(t *testing.T) {
 		}
 		return accept(fd, tmo)
 	}
-	tr, err := New(cb, nil)
-	require.NoError(t, err)
-	l, err := tr.Listen(loopback(), 0)
-	require.NoError(t, err)
+	tr := expect.NoError(New(cb, nil)).In(t)
+	l := expect.NoError(tr.Listen(loopback(), 0)).In(t)
 	var told []error
 	l.Exhausted = func(err error) { told = append(told, err) }
 	c, s := acceptOne(t, l, func() (*Stream, error) { return TCP().Connect(soon(t), l.Addr()) })

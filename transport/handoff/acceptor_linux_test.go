@@ -26,21 +26,14 @@ func TestAcceptWithoutDescriptors(t *testing.T) {
 	dir := sockdir.New(t)
 	require.NoError(t, os.Chmod(dir, 0o700))
 	listen := func(name string) *Control {
-		c, err := ListenControl(filepath.Join(dir, name))
-		require.NoError(t, err)
-		t.Cleanup(func() { c.Close() })
-		return c
+		return expect.Open(ListenControl(filepath.Join(dir, name))).In(t)
 	}
 	c, closed := listen("c"), listen("closed")
-	visitor, err := ConnectControl(fdtest.Soon(t), c.Path())
-	require.NoError(t, err)
-	defer visitor.Close()
+	expect.Open(ConnectControl(fdtest.Soon(t), c.Path())).In(t)
 	more := withoutNumbers(t)
 
-	_, err = c.Accept(transport.NoWait())
-	require.ErrorIs(t, err, unix.EMFILE)
-	_, err = c.Accept(fdtest.Briefly(t))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, expect.Err(c.Accept(transport.NoWait())), unix.EMFILE)
+	require.ErrorIs(t, expect.Err(c.Accept(fdtest.Briefly(t))), context.DeadlineExceeded)
 	ended := make(chan error, 1)
 	go func() { _, err := closed.Accept(context.Background()); ended <- err }()
 	require.Eventually(t, func() bool { return closed.acceptor.Waiting() }, expect.Limit, time.Millisecond)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/race"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -22,17 +23,12 @@ func TestMessageAllocations(t *testing.T) {
 		var set FDSet
 		require.Zero(t, testing.AllocsPerRun(200, func() {
 			require.NoError(t, a.Send(ctx, p, f))
-			_, err := b.Receive(ctx, p, &set, 1)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(b.Receive(ctx, p, &set, 1)))
 			require.NoError(t, set.Close())
 			require.NoError(t, a.Send(ctx, p))
-			_, err = b.Receive(ctx, p, nil, 0)
-			require.NoError(t, err)
-			n, err := a.TrySend(p, f, f)
-			require.NoError(t, err)
-			require.Equal(t, len(p), n)
-			_, err = b.Receive(ctx, p, &set, 2)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(b.Receive(ctx, p, nil, 0)))
+			require.Equal(t, len(p), expect.NoError(a.TrySend(p, f, f)).In(t))
+			require.NoError(t, expect.Err(b.Receive(ctx, p, &set, 2)))
 			require.NoError(t, set.Close())
 		}))
 	})
@@ -58,8 +54,7 @@ func TestWaitingAllocations(t *testing.T) {
 	}()
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		begin <- true
-		_, err := a.Receive(ctx, much, nil, 0)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(a.Receive(ctx, much, nil, 0)))
 		require.NoError(t, a.Send(ctx, much))
 		require.NoError(t, <-over)
 	}))

@@ -31,10 +31,7 @@ func fcntl(fd, cmd int) (int, error) { return unix.FcntlInt(uintptr(fd), cmd, 0)
 
 func conn(t testing.TB, c *net.UnixConn) *Conn {
 	t.Helper()
-	made, err := NewConn(c)
-	require.NoError(t, err)
-	t.Cleanup(func() { made.Close() })
-	return made
+	return expect.Open(NewConn(c)).In(t)
 }
 
 // connPair makes two connected Conns.
@@ -70,26 +67,21 @@ func TestSendAndReceive(t *testing.T) {
 		var set FDSet
 		defer set.Close()
 		p := make([]byte, 5)
-		n, err := b.Receive(ctx, p, &set, 2)
-		require.NoError(t, err)
+		n := expect.NoError(b.Receive(ctx, p, &set, 2)).In(t)
 		require.Equal(t, "hello", string(p[:n]))
 		require.Equal(t, 2, set.Len())
 		for i, want := range []string{"one", "two"} {
-			fd, err := set.FD(i)
-			require.NoError(t, err)
+			fd := expect.NoError(set.FD(i)).In(t)
 			require.Equal(t, want, fdtest.Content(t, fd))
-			flags, err := fcntl(fd, unix.F_GETFD)
-			require.NoError(t, err)
+			flags := expect.NoError(fcntl(fd, unix.F_GETFD)).In(t)
 			require.Equal(t, unix.FD_CLOEXEC, flags, "close-on-exec")
 		}
-		n, err = b.Receive(ctx, p, nil, 0)
-		require.NoError(t, err)
+		n = expect.NoError(b.Receive(ctx, p, nil, 0)).In(t)
 		require.Equal(t, "world", string(p[:n]))
 
 		if kind != unix.SOCK_DGRAM {
 			require.NoError(t, a.Close())
-			_, err = b.Receive(ctx, p, nil, 0)
-			require.Equal(t, io.EOF, err)
+			require.Equal(t, io.EOF, expect.Err(b.Receive(ctx, p, nil, 0)))
 		}
 	})
 }
@@ -106,8 +98,7 @@ func TestMostDescriptors(t *testing.T) {
 		require.NoError(t, a.Send(ctx, []byte{1}, many[:MaxDescriptors]...))
 		var set FDSet
 		defer set.Close()
-		_, err := b.Receive(ctx, make([]byte, 10), &set, MaxDescriptors)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(b.Receive(ctx, make([]byte, 10), &set, MaxDescriptors)))
 		require.Equal(t, MaxDescriptors, set.Len())
 		for i, fd := range set.FDs() {
 			require.Equal(t, fmt.Sprint(i), fdtest.Content(t, fd))
@@ -128,17 +119,15 @@ func TestMoreDescriptorsThanRoom(t *testing.T) {
 				fds[i] = f
 			}
 			require.NoError(t, a.Send(ctx, []byte("x"), fds...))
-			set, err := NewFDSet()
-			require.NoError(t, err)
-			_, err = b.Receive(ctx, make([]byte, 10), set, tt.room)
+			set := expect.NoError(NewFDSet()).In(t)
+			_, err := b.Receive(ctx, make([]byte, 10), set, tt.room)
 			require.ErrorIs(t, err, ErrDescriptorsLost, "%v", tt)
 			require.Zero(t, set.Len())
 			require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), "%v", tt)
 		}
 		require.NoError(t, a.Send(ctx, []byte("x"), f))
 		var set FDSet
-		_, err := b.Receive(ctx, make([]byte, 10), &set, 1)
-		require.NoError(t, err, "later messages come through")
+		require.NoError(t, expect.Err(b.Receive(ctx, make([]byte, 10), &set, 1)), "later messages come through")
 		require.NoError(t, set.Close())
 	})
 }
@@ -146,12 +135,10 @@ func TestMoreDescriptorsThanRoom(t *testing.T) {
 // A datagram tells where it came from, a connection nothing new.
 func TestReceivePacketTellsSender(t *testing.T) {
 	path := filepath.Join(sockdir.New(t), "one")
-	named, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	require.NoError(t, err)
+	named := expect.NoError(net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})).In(t)
 	one := conn(t, named)
 	at := filepath.Join(sockdir.New(t), "other")
-	named, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})
-	require.NoError(t, err)
+	named = expect.NoError(net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})).In(t)
 	other := conn(t, named)
 	require.NoError(t, one.SendTo(fdtest.Soon(t), transport.UnixAddr(at), []byte("x")))
 	p, from, _, err := other.ReceivePacket(fdtest.Soon(t), nil, 10, nil, 0)
@@ -173,8 +160,7 @@ func TestSendToOnConnection(t *testing.T) {
 		require.ErrorIs(t, a.SendTo(fdtest.Soon(t), transport.UnixAddr("/nobody"), []byte("x")), syscall.EISCONN)
 		require.NoError(t, a.SendTo(fdtest.Soon(t), nil, []byte("y")))
 		p := make([]byte, 2)
-		n, err := b.Receive(fdtest.Soon(t), p, nil, 0)
-		require.NoError(t, err)
+		n := expect.NoError(b.Receive(fdtest.Soon(t), p, nil, 0)).In(t)
 		require.Equal(t, "y", string(p[:n]))
 	}
 }
@@ -212,14 +198,12 @@ func TestShortWrites(t *testing.T) {
 	ctx := fdtest.Soon(t)
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	f := fdtest.File(t, "f")
-	done := make(chan error, 1)
-	go func() { done <- a.Send(ctx, sent, f) }()
+	done := expect.Aside(func() error { return a.Send(ctx, sent, f) })
 	var set FDSet
 	defer set.Close()
 	var got []byte
 	for p := make([]byte, 1<<16); len(got) < len(sent); {
-		n, err := b.Receive(ctx, p, &set, 2)
-		require.NoError(t, err)
+		n := expect.NoError(b.Receive(ctx, p, &set, 2)).In(t)
 		got = append(got, p[:n]...)
 	}
 	require.NoError(t, <-done)
@@ -232,8 +216,7 @@ func TestHalfSentMessageEndsStream(t *testing.T) {
 	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_STREAM)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Send(ctx, make([]byte, 16<<20)) }()
+	done := expect.Aside(func() error { return a.Send(ctx, make([]byte, 16<<20)) })
 	_, err := b.Receive(fdtest.Soon(t), make([]byte, 1), nil, 0) // part has been sent
 	require.NoError(t, err)
 	cancel()
@@ -241,8 +224,7 @@ func TestHalfSentMessageEndsStream(t *testing.T) {
 	require.ErrorIs(t, err, transport.ErrPoisoned)
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, a.Send(fdtest.Soon(t), []byte("more")), transport.ErrPoisoned)
-	_, err = a.TrySend([]byte("more"))
-	require.ErrorIs(t, err, transport.ErrPoisoned)
+	require.ErrorIs(t, expect.Err(a.TrySend([]byte("more"))), transport.ErrPoisoned)
 }
 
 func TestTrySend(t *testing.T) {
@@ -261,13 +243,10 @@ func TestTrySend(t *testing.T) {
 		var set FDSet
 		defer set.Close()
 		for p := make([]byte, 1000); sent > 0; {
-			n, err := b.Receive(fdtest.Soon(t), p, &set, MaxDescriptors)
-			require.NoError(t, err)
+			n := expect.NoError(b.Receive(fdtest.Soon(t), p, &set, MaxDescriptors)).In(t)
 			sent -= n
 		}
-		n, err := a.TrySend([]byte("again"))
-		require.NoError(t, err)
-		require.Equal(t, 5, n)
+		require.Equal(t, 5, expect.NoError(a.TrySend([]byte("again"))).In(t))
 	})
 }
 
@@ -276,11 +255,9 @@ func TestConnWaitsEndWithContextAndClose(t *testing.T) {
 		p := make([]byte, 1000)
 		_, err := b.Receive(fdtest.Briefly(t), p, nil, 0)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		var timeout net.Error
-		require.ErrorAs(t, err, &timeout)
+		timeout := expect.As[net.Error](t, err)
 		require.True(t, timeout.Timeout())
-		_, err = b.Receive(fdtest.Briefly(t), p, nil, 0)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, expect.Err(b.Receive(fdtest.Briefly(t), p, nil, 0)), context.DeadlineExceeded)
 		done, cancel := context.WithCancel(context.Background())
 		cancel()
 		_, err = b.Receive(done, p, nil, 0)
@@ -298,8 +275,7 @@ func TestConnWaitsEndWithContextAndClose(t *testing.T) {
 		require.NoError(t, a.Close())
 		require.ErrorIs(t, <-received, net.ErrClosed)
 		require.ErrorIs(t, <-waiting, net.ErrClosed)
-		_, err = b.Receive(fdtest.Soon(t), p, nil, 0)
-		require.NoError(t, err, "what was sent before is there")
+		require.NoError(t, expect.Err(b.Receive(fdtest.Soon(t), p, nil, 0)), "what was sent before is there")
 	})
 }
 
@@ -309,9 +285,8 @@ func TestNothingToSend(t *testing.T) {
 	ctx := fdtest.Soon(t)
 	require.ErrorIs(t, a.Send(ctx, nil, fdtest.File(t, "f")), syscall.EINVAL)
 	require.ErrorIs(t, a.Send(ctx, nil), syscall.EINVAL)
-	_, err := b.Receive(ctx, nil, nil, 0)
-	require.ErrorIs(t, err, syscall.EINVAL)
-	_, _, _, err = b.ReceivePacket(ctx, nil, 10, nil, 0)
+	require.ErrorIs(t, expect.Err(b.Receive(ctx, nil, nil, 0)), syscall.EINVAL)
+	_, _, _, err := b.ReceivePacket(ctx, nil, 10, nil, 0)
 	require.ErrorIs(t, err, syscall.EINVAL)
 	for _, fd := range []int{-1, 1 << 20} {
 		require.ErrorIs(t, a.Send(ctx, []byte("x"), fd), syscall.EBADF)
@@ -319,11 +294,9 @@ func TestNothingToSend(t *testing.T) {
 	if strconv.IntSize > 32 {
 		require.ErrorIs(t, a.Send(ctx, []byte("x"), int(int64(fdtest.File(t, "g"))+1<<32)), syscall.EBADF, "its lower half is open")
 	}
-	_, err = b.Receive(ctx, make([]byte, 1), nil, 1)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(b.Receive(ctx, make([]byte, 1), nil, 1)), syscall.EINVAL)
 	for _, room := range []int{-1, MaxDescriptors + 1} {
-		_, err = b.Receive(ctx, make([]byte, 1), &FDSet{}, room)
-		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorIs(t, expect.Err(b.Receive(ctx, make([]byte, 1), &FDSet{}, room)), syscall.EINVAL)
 	}
 }
 
@@ -331,11 +304,9 @@ func TestNothingToSend(t *testing.T) {
 func TestTrySendOfNothing(t *testing.T) {
 	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_DGRAM)
-	n, err := a.TrySend(nil)
-	require.NoError(t, err)
+	n := expect.NoError(a.TrySend(nil)).In(t)
 	require.Zero(t, n)
-	n, err = b.Receive(fdtest.Soon(t), make([]byte, 8), nil, 0)
-	require.NoError(t, err)
+	n = expect.NoError(b.Receive(fdtest.Soon(t), make([]byte, 8), nil, 0)).In(t)
 	require.Zero(t, n)
 }
 
@@ -344,19 +315,14 @@ func TestTrySendOfNothing(t *testing.T) {
 func TestEmptyPacketWithDescriptor(t *testing.T) {
 	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
-	f, err := os.Open(os.DevNull)
-	require.NoError(t, err)
-	defer f.Close()
+	f := expect.Open(os.Open(os.DevNull)).In(t)
 	require.NoError(t, a.Send(fdtest.Soon(t), nil, int(f.Fd())))
 	require.NoError(t, a.Close())
 	var set FDSet
-	n, err := b.Receive(fdtest.Soon(t), make([]byte, 8), &set, 1)
-	require.NoError(t, err)
-	require.Zero(t, n)
+	require.Zero(t, expect.NoError(b.Receive(fdtest.Soon(t), make([]byte, 8), &set, 1)).In(t))
 	require.Equal(t, 1, set.Len())
 	require.NoError(t, set.Close())
-	_, err = b.Receive(fdtest.Soon(t), make([]byte, 8), &set, 1)
-	require.Equal(t, io.EOF, err)
+	require.Equal(t, io.EOF, expect.Err(b.Receive(fdtest.Soon(t), make([]byte, 8), &set, 1)))
 }
 
 // A call that waits for its turn ends with its own context, even while another call holds the turn.
@@ -369,8 +335,7 @@ func TestWaitForTurnEndsWithContext(t *testing.T) {
 	require.Eventually(t, func() bool { return b.receiving.Callers() > 0 }, expect.Limit, time.Millisecond)
 	short, stop := context.WithTimeout(context.Background(), time.Millisecond)
 	defer stop()
-	_, err := b.Receive(short, make([]byte, 1), nil, 0)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, expect.Err(b.Receive(short, make([]byte, 1), nil, 0)), context.DeadlineExceeded)
 	cancel()
 	require.ErrorIs(t, <-first, context.Canceled)
 }
@@ -380,12 +345,11 @@ func TestLowNumbers(t *testing.T) {
 	fdtest.NoLeak(t)
 	a, b := connPair(t, unix.SOCK_SEQPACKET)
 	f := fdtest.File(t, "f")
-	keep, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
-	require.NoError(t, err)
+	keep := expect.NoError(unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)).In(t)
 	require.NoError(t, unix.Close(0))
 	var set FDSet
 	require.NoError(t, a.Send(fdtest.Soon(t), []byte("x"), f, f))
-	_, err = b.Receive(fdtest.Soon(t), make([]byte, 1), &set, 2)
+	_, err := b.Receive(fdtest.Soon(t), make([]byte, 1), &set, 2)
 	free := fdtest.IsClosed(0)
 	require.NoError(t, unix.Dup2(keep, 0))
 	require.NoError(t, unix.Close(keep))
@@ -394,8 +358,7 @@ func TestLowNumbers(t *testing.T) {
 	for _, fd := range set.FDs() {
 		require.Greater(t, fd, 2)
 		require.Equal(t, "f", fdtest.Content(t, fd))
-		flags, err := fcntl(fd, unix.F_GETFD)
-		require.NoError(t, err)
+		flags := expect.NoError(fcntl(fd, unix.F_GETFD)).In(t)
 		require.Equal(t, unix.FD_CLOEXEC, flags)
 	}
 	require.NoError(t, set.Close())
@@ -403,14 +366,10 @@ func TestLowNumbers(t *testing.T) {
 
 func TestNotASocket(t *testing.T) {
 	fdtest.NoLeak(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	raw, err := l.(*net.TCPListener).SyscallConn()
-	require.NoError(t, err)
+	l := expect.Open(net.Listen("tcp", "127.0.0.1:0")).In(t)
+	raw := expect.NoError(l.(*net.TCPListener).SyscallConn()).In(t)
 	require.NoError(t, raw.Control(func(fd uintptr) {
-		s, err := Inspect(int(fd))
-		require.NoError(t, err)
+		s := expect.NoError(Inspect(int(fd))).In(t)
 		require.Equal(t, unix.AF_INET, s.Domain)
 		require.Equal(t, unix.SOCK_STREAM, s.Type)
 		require.True(t, s.Listening)
@@ -422,21 +381,16 @@ func TestNotASocket(t *testing.T) {
 	a, b := fdtest.RawPair(t, unix.SOCK_DGRAM)
 	defer unix.Close(a)
 	defer unix.Close(b)
-	s, err := Inspect(a)
-	require.NoError(t, err)
+	s := expect.NoError(Inspect(a)).In(t)
 	require.Equal(t, unix.AF_UNIX, s.Domain)
 	require.NotNil(t, s.Remote)
 	require.ErrorIs(t, s.Stream(), syscall.EINVAL)
 	require.ErrorIs(t, s.Listener(), syscall.EINVAL)
-	_, err = Inspect(fdtest.File(t, "f"))
-	require.ErrorIs(t, err, syscall.ENOTSOCK)
-	_, err = Inspect(1 << 20)
-	require.ErrorIs(t, err, syscall.EBADF)
-	unconnected, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
+	require.ErrorIs(t, expect.Err(Inspect(fdtest.File(t, "f"))), syscall.ENOTSOCK)
+	require.ErrorIs(t, expect.Err(Inspect(1<<20)), syscall.EBADF)
+	unconnected := expect.NoError(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)).In(t)
 	defer unix.Close(unconnected)
-	s, err = Inspect(unconnected)
-	require.NoError(t, err)
+	s = expect.NoError(Inspect(unconnected)).In(t)
 	require.ErrorIs(t, s.Stream(), syscall.ENOTCONN)
 }
 
@@ -447,17 +401,13 @@ func TestLendGivesDescriptorsOfFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, Lend(func(fds []int) error { return a.Send(fdtest.Soon(t), []byte("pipe"), fds...) }, r, w))
 	var set FDSet
-	_, err = b.Receive(fdtest.Soon(t), make([]byte, 10), &set, 2)
-	require.NoError(t, err)
-	far, err := set.File(1, "far")
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(b.Receive(fdtest.Soon(t), make([]byte, 10), &set, 2)))
+	far := expect.NoError(set.File(1, "far")).In(t)
 	require.NoError(t, w.Close())
-	_, err = far.WriteString("through")
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(far.WriteString("through")))
 	require.NoError(t, far.Close())
 	require.NoError(t, set.Close())
-	all, err := io.ReadAll(r)
-	require.NoError(t, err)
+	all := expect.NoError(io.ReadAll(r)).In(t)
 	require.Equal(t, "through", string(all))
 	require.NoError(t, r.Close())
 	require.Error(t, Lend(func([]int) error { panic("called") }, r), "it is closed")
@@ -478,13 +428,10 @@ func TestSingleTry(t *testing.T) {
 			err = a.Send(transport.NoWait(), p)
 		}
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		n, err := b.Receive(transport.NoWait(), p, nil, 0)
-		require.NoError(t, err)
-		require.Equal(t, len(p), n)
+		require.Equal(t, len(p), expect.NoError(b.Receive(transport.NoWait(), p, nil, 0)).In(t))
 
 		require.NoError(t, b.receiving.Take(fdtest.Soon(t)))
-		_, err = b.Receive(transport.NoWait(), p, nil, 0)
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err(b.Receive(transport.NoWait(), p, nil, 0)), os.ErrDeadlineExceeded)
 		b.receiving.Pass()
 	}
 }
@@ -498,6 +445,5 @@ func TestNilContext(t *testing.T) {
 	require.Panics(t, func() { _ = a.Send(none, p) })
 	require.Panics(t, func() { _, _ = b.Receive(none, p, nil, 0) })
 	require.NoError(t, a.Send(fdtest.Soon(t), p))
-	_, err := b.Receive(fdtest.Soon(t), p, nil, 0)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(b.Receive(fdtest.Soon(t), p, nil, 0)))
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/stretchr/testify/require"
@@ -42,8 +43,7 @@ func TestHearPeer(t *testing.T) {
 			require.NoError(t, raw.Control(func(fd uintptr) { err = passCredentials(int(fd), true) }))
 			require.NoError(t, err)
 			require.NoError(t, conn(t, other).Send(fdtest.Soon(t), said))
-			v, err := Hear(fdtest.Soon(t), one)
-			require.NoError(t, err)
+			v := expect.NoError(Hear(fdtest.Soon(t), one)).In(t)
 			require.Equal(t, self, v.Channel().Peer(), "and not nobody, as of a pair that was made here")
 			require.NoError(t, v.Close())
 		})
@@ -55,8 +55,7 @@ func TestHearPeer(t *testing.T) {
 func TestControlInALockedDirectory(t *testing.T) {
 	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)).In(t)
 	defer unix.Close(fd)
 	require.NoError(t, unix.Flock(fd, unix.LOCK_EX))
 	listens := make(chan error, 1)
@@ -80,10 +79,8 @@ func TestControlInALockedDirectory(t *testing.T) {
 // Only one process at a time makes a control socket in a directory.
 func TestDirectoryIsLocked(t *testing.T) {
 	dir := sockdir.New(t)
-	unlock, err := lockDir(filepath.Join(dir, "control"))
-	require.NoError(t, err)
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
+	unlock := expect.NoError(lockDir(filepath.Join(dir, "control"))).In(t)
+	fd := expect.NoError(unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)).In(t)
 	defer unix.Close(fd)
 	require.ErrorIs(t, unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 	unlock()
@@ -98,9 +95,7 @@ func TestControlOfAnotherUser(t *testing.T) {
 	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
-	c, err := ListenControl(path)
-	require.NoError(t, err)
-	defer c.Close()
+	c := expect.Open(ListenControl(path)).In(t)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	require.NoError(t, os.Chmod(path, 0o666))
 
@@ -126,9 +121,8 @@ func TestControlOfAnotherUser(t *testing.T) {
 			return err
 		}()
 	}()
-	conn, err := c.Accept(fdtest.Soon(t))
-	require.NoError(t, err)
-	_, err = Hear(fdtest.Soon(t), conn)
+	conn := expect.NoError(c.Accept(fdtest.Soon(t))).In(t)
+	_, err := Hear(fdtest.Soon(t), conn)
 	require.ErrorIs(t, err, ErrForbidden)
 	require.ErrorIs(t, err, syscall.EPERM)
 	require.NoError(t, <-connected)
@@ -148,35 +142,30 @@ func TestControlInALongDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 200))
 	require.NoError(t, os.Mkdir(dir, 0o700))
 	path := filepath.Join(dir, "control")
-	_, err := ConnectControl(fdtest.Soon(t), path)
-	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorIs(t, expect.Err(ConnectControl(fdtest.Soon(t), path)), os.ErrNotExist)
 	for range 2 { // the second takes the place of one that is not listened on any more
-		c, err := ListenControl(path)
-		require.NoError(t, err)
+		c := expect.NoError(ListenControl(path)).In(t)
 		require.Equal(t, path, c.Path())
-		_, err = ListenControl(path)
+		_, err := ListenControl(path)
 		require.ErrorIs(t, err, syscall.EADDRINUSE)
 		require.ErrorContains(t, err, path)
 		conn, err := c.Accept(fdtest.Soon(t)) // of ListenControl, which has looked who listens
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
-		ch, err := ConnectControl(fdtest.Soon(t), path)
-		require.NoError(t, err)
+		ch := expect.NoError(ConnectControl(fdtest.Soon(t), path)).In(t)
 		require.NoError(t, ch.Close())
 		var fd int
 		raw, err := c.SyscallConn()
 		require.NoError(t, err)
 		require.NoError(t, raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }))
 		require.NoError(t, err)
-		moved, err := ImportControl(fd, path)
-		require.NoError(t, err)
+		moved := expect.NoError(ImportControl(fd, path)).In(t)
 		require.False(t, moved.Removed())
 		require.NoError(t, c.Release())
 		require.NoError(t, moved.Release())
 		require.FileExists(t, path)
 	}
-	_, err = ConnectControl(fdtest.Soon(t), path)
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Err(ConnectControl(fdtest.Soon(t), path)), syscall.ECONNREFUSED)
 	for _, dial := range []func(string) error{
 		func(path string) error { _, err := ListenControl(path); return err },
 		func(path string) error { _, err := ConnectControl(fdtest.Soon(t), path); return err },
@@ -201,9 +190,7 @@ func TestControlIsRemoved(t *testing.T) {
 			dir := filepath.Join(sockdir.New(t), "d")
 			path := filepath.Join(dir, "control")
 			require.NoError(t, os.Mkdir(dir, 0o700))
-			c, err := ListenControl(path)
-			require.NoError(t, err)
-			defer c.Close()
+			c := expect.Open(ListenControl(path)).In(t)
 			require.False(t, c.Removed())
 			if remove == nil {
 				require.NoError(t, c.Close())

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -32,21 +33,17 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
 	require.NoError(t, os.Chmod(dir, 0o711))
-	_, err := ListenControl(path)
-	require.ErrorIs(t, err, ErrForbidden)
+	require.ErrorIs(t, expect.Err(ListenControl(path)), ErrForbidden)
 	require.NoError(t, os.Chmod(dir, 0o700))
-	c, err := ListenControl(path)
-	require.NoError(t, err)
-	_, err = ListenControl(path)
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	c := expect.NoError(ListenControl(path)).In(t)
+	require.ErrorIs(t, expect.Err(ListenControl(path)), syscall.EADDRINUSE)
 
 	var fd int
 	raw, err := c.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }))
 	require.NoError(t, err)
-	moved, err := ImportControl(fd, path)
-	require.NoError(t, err)
+	moved := expect.NoError(ImportControl(fd, path)).In(t)
 	require.NoError(t, c.Release())
 	ask := make(chan error, 1)
 	go func() {
@@ -62,12 +59,9 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	}()
 	conn, err := moved.Accept(fdtest.Soon(t)) // the connection with which abandoned checked for a listener
 	require.NoError(t, err)
-	_, err = Hear(fdtest.Soon(t), conn)
-	require.ErrorIs(t, err, io.EOF)
-	conn, err = moved.Accept(fdtest.Soon(t))
-	require.NoError(t, err)
-	v, err := Hear(fdtest.Soon(t), conn)
-	require.NoError(t, err)
+	require.ErrorIs(t, expect.Err(Hear(fdtest.Soon(t), conn)), io.EOF)
+	conn = expect.NoError(moved.Accept(fdtest.Soon(t))).In(t)
+	v := expect.NoError(Hear(fdtest.Soon(t), conn)).In(t)
 	words, asks := v.Request()
 	require.True(t, asks)
 	require.Equal(t, []string{"what", ""}, words)
@@ -77,14 +71,12 @@ func TestControlSocketIsItsUsersAndMoves(t *testing.T) {
 	require.NoError(t, moved.Release()) // as if this process had died
 	require.NoError(t, moved.Close())
 	require.FileExists(t, path)
-	c, err = ListenControl(path)
-	require.NoError(t, err)
+	c = expect.NoError(ListenControl(path)).In(t)
 	require.NoError(t, c.Close())
 	require.NoError(t, c.Close())
 	require.NoError(t, c.Release())
 	require.NoFileExists(t, path)
-	_, err = ConnectControl(fdtest.Soon(t), path)
-	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorIs(t, expect.Err(ConnectControl(fdtest.Soon(t), path)), os.ErrNotExist)
 }
 
 // A visitor that wants to take over is given the offer on its own connection, though Hear has read
@@ -93,9 +85,7 @@ func TestVisitorTakesOver(t *testing.T) {
 	needsPackets(t)
 	fdtest.NoLeak(t)
 	path := filepath.Join(sockdir.New(t), "control")
-	c, err := ListenControl(path)
-	require.NoError(t, err)
-	defer c.Close()
+	c := expect.Open(ListenControl(path)).In(t)
 	x := newThing(t, 2, 10)
 	took := make(chan error, 1)
 	go func() {
@@ -106,15 +96,12 @@ func TestVisitorTakesOver(t *testing.T) {
 		}
 		took <- err
 	}()
-	conn, err := c.Accept(fdtest.Soon(t))
-	require.NoError(t, err)
-	v, err := Hear(fdtest.Soon(t), conn)
-	require.NoError(t, err)
+	conn := expect.NoError(c.Accept(fdtest.Soon(t))).In(t)
+	v := expect.NoError(Hear(fdtest.Soon(t), conn)).In(t)
 	words, asks := v.Request()
 	require.False(t, asks)
 	require.Empty(t, words)
-	h, err := x.offer().Give(fdtest.Soon(t), v.Channel())
-	require.NoError(t, err)
+	h := expect.NoError(x.offer().Give(fdtest.Soon(t), v.Channel())).In(t)
 	require.True(t, h.Moved)
 	require.NoError(t, <-took)
 	require.NoError(t, v.Close())
@@ -127,8 +114,7 @@ func TestVisitorIsToldWhoeverRefused(t *testing.T) {
 	(&Visit{ch: one}).Refuse(why)
 	require.NoError(t, one.Close())
 	_, err := other.Ask(fdtest.Soon(t), "what")
-	var refused *RefusedError
-	require.ErrorAs(t, err, &refused)
+	refused := expect.As[*RefusedError](t, err)
 	require.Equal(t, why.Error(), refused.Reason)
 	require.ErrorIs(t, err, ErrLimit)
 }
@@ -167,14 +153,11 @@ func TestHearRefuses(t *testing.T) {
 			require.ErrorIs(t, err, tt.is)
 			require.Nil(t, v)
 			buf := make([]byte, packetLimit)
-			n, err := asking.Receive(fdtest.Soon(t), buf, &FDSet{}, 0)
-			require.NoError(t, err)
+			n := expect.NoError(asking.Receive(fdtest.Soon(t), buf, &FDSet{}, 0)).In(t)
 			require.Equal(t, kindRefuse, buf[0])
-			var refused *RefusedError
-			require.ErrorAs(t, parseRefusal(buf[1:n]), &refused)
+			refused := expect.As[*RefusedError](t, parseRefusal(buf[1:n]))
 			require.Contains(t, refused.Reason, tt.is.Error())
-			_, err = asking.Receive(fdtest.Soon(t), buf, &FDSet{}, 0)
-			require.ErrorIs(t, err, io.EOF, "it is closed")
+			require.ErrorIs(t, expect.Err(asking.Receive(fdtest.Soon(t), buf, &FDSet{}, 0)), io.EOF, "it is closed")
 		})
 	}
 }
@@ -185,16 +168,14 @@ func TestImportControlWithoutFile(t *testing.T) {
 	needsPackets(t)
 	fdtest.NoLeak(t)
 	path := filepath.Join(sockdir.New(t), "control")
-	c, err := ListenControl(path)
-	require.NoError(t, err)
+	c := expect.NoError(ListenControl(path)).In(t)
 	var fd int
 	raw, err := c.SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(n uintptr) { fd, err = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 3) }))
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
-	moved, err := ImportControl(fd, path)
-	require.NoError(t, err)
+	moved := expect.NoError(ImportControl(fd, path)).In(t)
 	require.NoError(t, c.Release())
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	require.NoError(t, moved.Close())
@@ -206,12 +187,8 @@ func TestImportControlRefuses(t *testing.T) {
 	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	path := filepath.Join(dir, "control")
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	require.NoError(t, err)
-	defer l.Close()
-	there, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	require.NoError(t, err)
-	defer there.Close()
+	l := expect.Open(net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})).In(t)
+	there := expect.Open(net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})).In(t)
 	connected, _ := fdtest.Pair(t, unix.SOCK_STREAM)
 	for _, tt := range []struct {
 		name string
@@ -249,13 +226,10 @@ func TestControlInTheWay(t *testing.T) {
 	link, folder := filepath.Join(dir, "link"), filepath.Join(dir, "folder")
 	require.NoError(t, os.Symlink("file", link))
 	require.NoError(t, os.Mkdir(folder, 0o700))
-	_, err := ListenControl(filepath.Join(dir, "none", "control"))
-	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorIs(t, expect.Err(ListenControl(filepath.Join(dir, "none", "control"))), os.ErrNotExist)
 	for _, path := range []string{name, link, folder} {
-		_, err := ListenControl(path)
-		require.ErrorIs(t, err, syscall.EADDRINUSE)
-		_, err = os.Lstat(path)
-		require.NoError(t, err)
+		require.ErrorIs(t, expect.Err(ListenControl(path)), syscall.EADDRINUSE)
+		require.NoError(t, expect.Err(os.Lstat(path)))
 	}
 }
 
@@ -263,8 +237,7 @@ func TestControlInTheWay(t *testing.T) {
 func TestAskRefusesTooLongQuestion(t *testing.T) {
 	fdtest.NoLeak(t)
 	one, _ := channels(t)
-	_, err := one.Ask(fdtest.Soon(t), strings.Repeat("x", packetLimit))
-	require.ErrorIs(t, err, syscall.EMSGSIZE)
+	require.ErrorIs(t, expect.Err(one.Ask(fdtest.Soon(t), strings.Repeat("x", packetLimit))), syscall.EMSGSIZE)
 }
 
 // The context of one caller ends its own wait, and no other caller's.
@@ -272,9 +245,7 @@ func TestControlAccepts(t *testing.T) {
 	fdtest.NoLeak(t)
 	dir := sockdir.New(t)
 	require.NoError(t, os.Chmod(dir, 0o700))
-	c, err := ListenControl(filepath.Join(dir, "control"))
-	require.NoError(t, err)
-	defer c.Close()
+	c := expect.Open(ListenControl(filepath.Join(dir, "control"))).In(t)
 	type visit struct {
 		conn *net.UnixConn
 		err  error
@@ -287,9 +258,7 @@ func TestControlAccepts(t *testing.T) {
 		leave()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}
-	ch, err := ConnectControl(fdtest.Soon(t), c.Path())
-	require.NoError(t, err)
-	defer ch.Close()
+	expect.Open(ConnectControl(fdtest.Soon(t), c.Path())).In(t)
 	v := <-came
 	require.NoError(t, v.err)
 	require.NoError(t, v.conn.Close())

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -20,20 +21,16 @@ var self = Cred{os.Getpid(), os.Geteuid(), os.Getegid()}
 func TestPeerCred(t *testing.T) {
 	fdtest.NoLeak(t)
 	a, _ := fdtest.Pair(t, unix.SOCK_STREAM)
-	cred, err := PeerCred(a)
-	require.NoError(t, err)
+	cred := expect.NoError(PeerCred(a)).In(t)
 	require.Equal(t, self, cred)
-	cred, err = PeerCred(conn(t, a))
-	require.NoError(t, err)
+	cred = expect.NoError(PeerCred(conn(t, a))).In(t)
 	require.Equal(t, self, cred)
 
 	bound, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(sockdir.New(t), "s"), Net: "unixgram"})
 	require.NoError(t, err)
-	_, err = PeerCred(bound)
-	require.ErrorIs(t, err, syscall.ENOTCONN)
+	require.ErrorIs(t, expect.Err(PeerCred(bound)), syscall.ENOTCONN)
 	require.NoError(t, bound.Close())
-	_, err = PeerCred(bound)
-	require.Error(t, err)
+	require.Error(t, expect.Err(PeerCred(bound)))
 }
 
 func TestSameUser(t *testing.T) {
@@ -100,8 +97,7 @@ func TestForeignAncillary(t *testing.T) {
 				require.Zero(t, set.Len())
 			}
 			fdtest.SendRaw(t, u, []byte("x"), nil)
-			_, err = b.Receive(fdtest.Soon(t), make([]byte, 10), nil, 0)
-			require.Error(t, err)
+			require.Error(t, expect.Err(b.Receive(fdtest.Soon(t), make([]byte, 10), nil, 0)))
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -21,25 +22,21 @@ import (
 func TestDroppedIsClosed(t *testing.T) {
 	fdtest.ClosesDropped(t, map[string]func(t *testing.T, fd int){
 		"set": func(t *testing.T, fd int) {
-			_, err := NewFDSet(fdtest.Duplicate(t, fd))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(NewFDSet(fdtest.Duplicate(t, fd))))
 		},
 		"set, emptied and used again": func(t *testing.T, fd int) {
-			set, err := NewFDSet(fdtest.Duplicate(t, fd))
-			require.NoError(t, err)
+			set := expect.NoError(NewFDSet(fdtest.Duplicate(t, fd))).In(t)
 			require.NoError(t, set.Close())
-			_, err = set.Add(fdtest.Duplicate(t, fd))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(set.Add(fdtest.Duplicate(t, fd))))
 		},
 		"set of a stranger": func(t *testing.T, fd int) {
 			a, b := connPair(t, unix.SOCK_STREAM)
 			require.NoError(t, a.Send(fdtest.Soon(t), []byte("x"), fd))
 			var set FDSet
-			_, err := b.Receive(fdtest.Soon(t), make([]byte, 1), &set, 1)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(b.Receive(fdtest.Soon(t), make([]byte, 1), &set, 1)))
 		},
 	}, map[string]func(c *net.UnixConn) error{
-		"Conn": func(c *net.UnixConn) error { return second(NewConn(c)) },
+		"Conn": func(c *net.UnixConn) error { return expect.Err(NewConn(c)) },
 		"Conn that has waited": func(u *net.UnixConn) error {
 			c, err := NewConn(u)
 			if err == nil {
@@ -62,8 +59,7 @@ func TestDroppedClosesNothingElse(t *testing.T) {
 		for range 100 {
 			set, err := NewFDSet(fdtest.Duplicate(t, f), fdtest.Duplicate(t, f), fdtest.Duplicate(t, f))
 			require.NoError(t, err)
-			fd, err := set.Steal(1)
-			require.NoError(t, err)
+			fd := expect.NoError(set.Steal(1)).In(t)
 			kept = append(kept, fd)
 			require.NoError(t, set.Close())
 			for range 2 { // they get the numbers that the set had
@@ -80,6 +76,3 @@ func TestDroppedClosesNothingElse(t *testing.T) {
 		require.NoError(t, unix.Close(fd))
 	}
 }
-
-// second is the error of a call with two results.
-func second[T any](_ T, err error) error { return err }

@@ -11,36 +11,29 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
 func opened(t rapid.TB) int {
-	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
-	return fd
+	return expect.NoError(unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)).In(t)
 }
 
 func TestFDSet(t *testing.T) {
 	fdtest.NoLeak(t)
 	fds := []int{opened(t), opened(t), opened(t)}
-	s, err := NewFDSet(fds...)
-	require.NoError(t, err)
+	s := expect.NoError(NewFDSet(fds...)).In(t)
 	require.Equal(t, 3, s.Len())
-	fd, err := s.Steal(1)
-	require.NoError(t, err)
+	fd := expect.NoError(s.Steal(1)).In(t)
 	require.Equal(t, fds[1], fd)
 	require.Equal(t, 3, s.Len(), "indices stay")
-	_, err = s.Steal(1)
-	require.ErrorIs(t, err, errNoDescriptor)
-	_, err = s.FD(1)
-	require.ErrorIs(t, err, errNoDescriptor)
-	fd, err = s.FD(2)
-	require.NoError(t, err)
+	require.ErrorIs(t, expect.Err(s.Steal(1)), errNoDescriptor)
+	require.ErrorIs(t, expect.Err(s.FD(1)), errNoDescriptor)
+	fd = expect.NoError(s.FD(2)).In(t)
 	require.Equal(t, fds[2], fd)
 	require.Equal(t, []int{fds[0], fds[2]}, s.FDs())
 	for _, i := range []int{-1, 3} {
-		_, err = s.Steal(i)
-		require.ErrorIs(t, err, errNoDescriptor)
+		require.ErrorIs(t, expect.Err(s.Steal(i)), errNoDescriptor)
 	}
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())
@@ -49,35 +42,26 @@ func TestFDSet(t *testing.T) {
 	require.False(t, fdtest.IsClosed(fds[1]), "what was stolen stays open")
 	require.True(t, fdtest.IsClosed(fds[2]))
 
-	i, err := s.Add(fds[1])
-	require.NoError(t, err)
-	require.Zero(t, i)
-	f, err := s.File(0, "name")
-	require.NoError(t, err)
+	require.Zero(t, expect.NoError(s.Add(fds[1])).In(t))
+	f := expect.NoError(s.File(0, "name")).In(t)
 	require.NoError(t, s.Close())
 	require.NoError(t, f.Close())
 }
 
 // Descriptor 0 is treated like others: a program may have closed its standard input.
 func TestFDSetOfZero(t *testing.T) {
-	s, err := NewFDSet(0)
-	require.NoError(t, err)
+	s := expect.NoError(NewFDSet(0)).In(t)
 	require.Equal(t, []int{0}, s.StealAll())
 	s = &FDSet{}
-	_, err = s.Add(0)
-	require.NoError(t, err)
-	fd, err := s.Steal(0)
-	require.NoError(t, err)
-	require.Zero(t, fd)
+	require.NoError(t, expect.Err(s.Add(0)))
+	require.Zero(t, expect.NoError(s.Steal(0)).In(t))
 }
 
 func TestFDSetStealAll(t *testing.T) {
 	fdtest.NoLeak(t)
 	fds := []int{opened(t), opened(t), opened(t)}
-	s, err := NewFDSet(fds...)
-	require.NoError(t, err)
-	_, err = s.Steal(1)
-	require.NoError(t, err)
+	s := expect.NoError(NewFDSet(fds...)).In(t)
+	require.NoError(t, expect.Err(s.Steal(1)))
 	require.Equal(t, []int{fds[0], fds[2]}, s.StealAll())
 	require.Zero(t, s.Len())
 	require.Empty(t, s.StealAll())
@@ -88,29 +72,21 @@ func TestFDSetStealAll(t *testing.T) {
 }
 
 func TestFDSetRefuses(t *testing.T) {
-	_, err := NewFDSet(0, -1)
-	require.ErrorIs(t, err, syscall.EBADF)
-	_, err = NewFDSet(7, 7)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewFDSet(0, -1)), syscall.EBADF)
+	require.ErrorIs(t, expect.Err(NewFDSet(7, 7)), syscall.EINVAL)
 	var none *FDSet
-	_, err = none.Add(7)
-	require.ErrorIs(t, err, syscall.EINVAL)
-	s, err := NewFDSet(1 << 20)
-	require.NoError(t, err)
-	_, err = s.Add(-1)
-	require.ErrorIs(t, err, syscall.EBADF)
-	_, err = s.Add(1 << 20)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(none.Add(7)), syscall.EINVAL)
+	s := expect.NoError(NewFDSet(1 << 20)).In(t)
+	require.ErrorIs(t, expect.Err(s.Add(-1)), syscall.EBADF)
+	require.ErrorIs(t, expect.Err(s.Add(1<<20)), syscall.EINVAL)
 	require.ErrorIs(t, s.Close(), syscall.EBADF, "it was never open")
 	require.NoError(t, s.Close())
 
 	require.Zero(t, none.Len())
 	require.Nil(t, none.FDs())
 	require.NoError(t, none.Close())
-	_, err = none.Steal(0)
-	require.ErrorIs(t, err, errNoDescriptor)
-	_, err = none.Add(7)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(none.Steal(0)), errNoDescriptor)
+	require.ErrorIs(t, expect.Err(none.Add(7)), syscall.EINVAL)
 }
 
 // Whatever is done with it, a set closes what it holds and nothing else.
@@ -122,9 +98,7 @@ func TestFDSetOwns(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				fd := opened(t)
-				i, err := s.Add(fd)
-				require.NoError(t, err)
-				require.Equal(t, len(model), i)
+				require.Equal(t, len(model), expect.NoError(s.Add(fd)).In(t))
 				model = append(model, fd)
 			},
 			"steal": func(t *rapid.T) {

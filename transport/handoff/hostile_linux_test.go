@@ -14,6 +14,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
@@ -94,8 +95,7 @@ func requireUsable(t *testing.T, set *FDSet) {
 	t.Helper()
 	for _, fd := range set.FDs() {
 		require.Greater(t, fd, 2)
-		flags, err := fcntl(fd, unix.F_GETFD)
-		require.NoError(t, err)
+		flags := expect.NoError(fcntl(fd, unix.F_GETFD)).In(t)
 		require.Equal(t, unix.FD_CLOEXEC, flags)
 		require.Equal(t, "f", fdtest.Content(t, fd))
 	}
@@ -173,12 +173,9 @@ func TestOddFiles(t *testing.T) {
 	peer, b := fdtest.UnixConn(t, x), conn(t, fdtest.UnixConn(t, y))
 	var pipe [2]int
 	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	require.NoError(t, err)
-	path, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
-	zero, err := unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
+	epoll := expect.NoError(unix.EpollCreate1(unix.EPOLL_CLOEXEC)).In(t)
+	path := expect.NoError(unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)).In(t)
+	zero := expect.NoError(unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)).In(t)
 	odd := []int{pipe[0], pipe[1], epoll, path, zero}
 	raw, err := peer.SyscallConn()
 	require.NoError(t, err)
@@ -302,8 +299,7 @@ func TestHostilePeerGone(t *testing.T) {
 				require.NoError(t, p.Set.Close())
 			}
 			for range 2 {
-				_, err := b.Receive(fdtest.Soon(t), make([]byte, 5), nil, 0)
-				require.ErrorIs(t, err, want)
+				require.ErrorIs(t, expect.Err(b.Receive(fdtest.Soon(t), make([]byte, 5), nil, 0)), want)
 			}
 		})
 	}
@@ -357,8 +353,7 @@ func TestReceiveByTurns(t *testing.T) {
 			require.NoError(t, p.Set.Close())
 		}
 	}
-	_, err := b.Receive(transport.NoWait(), make([]byte, 5), nil, 0)
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.ErrorIs(t, expect.Err(b.Receive(transport.NoWait(), make([]byte, 5), nil, 0)), os.ErrDeadlineExceeded)
 }
 
 // Many goroutines receive while a peer floods them with descriptors, and the Conn is

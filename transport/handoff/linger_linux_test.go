@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
@@ -17,16 +18,14 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 			a, b := connPair(t, unix.SOCK_SEQPACKET)
 			fdtest.Give(t, a, []byte("long"), fdtest.Lingering(t))
 			return func() {
-				_, err := b.Receive(fdtest.Soon(t), make([]byte, 1), &FDSet{}, 1)
-				require.ErrorIs(t, err, ErrTruncated)
+				require.ErrorIs(t, expect.Err(b.Receive(fdtest.Soon(t), make([]byte, 1), &FDSet{}, 1)), ErrTruncated)
 			}
 		},
 		"no room": func(t *testing.T) func() {
 			a, b := connPair(t, unix.SOCK_SEQPACKET)
 			fdtest.Give(t, a, []byte("x"), fdtest.Lingering(t))
 			return func() {
-				_, err := b.Receive(fdtest.Soon(t), make([]byte, 1), nil, 0)
-				require.ErrorIs(t, err, ErrDescriptorsLost)
+				require.ErrorIs(t, expect.Err(b.Receive(fdtest.Soon(t), make([]byte, 1), nil, 0)), ErrDescriptorsLost)
 			}
 		},
 		"no room beside much data": func(t *testing.T) func() {

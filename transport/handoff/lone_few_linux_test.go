@@ -36,25 +36,21 @@ func TestLoneWaitsWithoutADescriptor(t *testing.T) {
 	much, polls := make([]byte, 8<<20), watched()
 	more := withoutNumbers(t)
 
-	_, err := a.Receive(fdtest.Briefly(t), much, nil, 0)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	_, err = a.Receive(transport.NoWait(), much, nil, 0)
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.ErrorIs(t, expect.Err(a.Receive(fdtest.Briefly(t), much, nil, 0)), context.DeadlineExceeded)
+	require.ErrorIs(t, expect.Err(a.Receive(transport.NoWait(), much, nil, 0)), os.ErrDeadlineExceeded)
 	ended := make(chan error, 1)
 	go func() { ended <- a.Send(fdtest.Soon(t), much) }()
 	for got := 0; got < len(much); {
-		n, err := b.Receive(fdtest.Soon(t), much, nil, 0)
-		require.NoError(t, err)
+		n := expect.NoError(b.Receive(fdtest.Soon(t), much, nil, 0)).In(t)
 		got += n
 	}
 	require.NoError(t, <-ended)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { ended <- full.Send(ctx, much) }()
-	_, err = peer.Receive(fdtest.Soon(t), make([]byte, 1), nil, 0)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(peer.Receive(fdtest.Soon(t), make([]byte, 1), nil, 0)))
 	cancel()
-	err = <-ended
+	err := <-ended
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, transport.ErrPoisoned, "part of it is out")
 	go func() { _, err := full.Receive(context.Background(), much, nil, 0); ended <- err }()

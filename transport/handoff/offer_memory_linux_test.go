@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
@@ -19,8 +20,7 @@ func TestNoMemoryFileToBeHad(t *testing.T) {
 	state := bytes.Repeat([]byte("state"), longState)
 	g := &giving{exchange: exchange{ch: one}, limit: Terms{Know: []string{featureMemoryFile}}}
 	withoutNumbers(t)
-	done := make(chan error, 1)
-	go func() { done <- g.state(fdtest.Soon(t), state) }()
+	done := expect.Aside(func() error { return g.state(fdtest.Soon(t), state) })
 	x := exchange{ch: other}
 	got, err := x.gather(fdtest.Soon(t), kindState, len(state), handoffpoint.HeirStateHalf)
 	require.NoError(t, <-done)
@@ -32,16 +32,13 @@ func TestNoMemoryFileToBeHad(t *testing.T) {
 func TestStateFileTooLong(t *testing.T) {
 	fdtest.NoLeak(t)
 	const length = 256 << 20
-	fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)).In(t)
 	require.NoError(t, unix.Ftruncate(fd, length))
-	_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, system.Seals)
-	require.NoError(t, err)
-	set, err := NewFDSet(fd)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, system.Seals)))
+	set := expect.NoError(NewFDSet(fd)).In(t)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err = sealedState(set, 10, defaultMaxState)
+	_, err := sealedState(set, 10, defaultMaxState)
 	runtime.ReadMemStats(&after)
 	require.ErrorIs(t, err, ErrMalformed)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(length/2))
@@ -67,13 +64,10 @@ func TestStateFileIsWholeAndSealed(t *testing.T) {
 		{"longer than is taken", 0, 5, 4, ErrLimit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			fd, err := unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-			require.NoError(t, err)
-			require.NoError(t, second(unix.Pwrite(fd, state, 0)))
-			_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, system.Seals&^tt.without)
-			require.NoError(t, err)
-			set, err := NewFDSet(fd)
-			require.NoError(t, err)
+			fd := expect.NoError(unix.MemfdCreate(stateName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)).In(t)
+			require.NoError(t, expect.Err(unix.Pwrite(fd, state, 0)))
+			require.NoError(t, expect.Err(unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, system.Seals&^tt.without)))
+			set := expect.NoError(NewFDSet(fd)).In(t)
 			got, err := sealedState(set, tt.size, tt.limit)
 			require.ErrorIs(t, err, tt.is)
 			if tt.is == nil {

@@ -51,15 +51,13 @@ func TestPatienceEndsBeforeTheToken(t *testing.T) {
 		taken, err := a.Take(handoffpoint.With(ctx, heir), other)
 		close(left)
 		require.ErrorIs(t, err, context.Canceled)
-		var e *Error
-		require.ErrorAs(t, err, &e)
+		e := expect.As[*Error](t, err)
 		require.Equal(t, stepCommit, e.Step)
 		require.False(t, taken.Owns)
 		require.Equal(t, make([]byte, 10), state)
 		gave := <-done
 		require.ErrorIs(t, gave, ErrNotTaken)
-		var refused *RefusedError
-		require.ErrorAs(t, gave, &refused)
+		expect.As[*RefusedError](t, gave)
 		require.False(t, h.Moved)
 		require.Equal(t, []int{1, 0, 0, 1}, []int{x.thawed, x.released, x.started, x.discarded})
 	}
@@ -81,8 +79,7 @@ func TestOwnerThatDoesNotWait(t *testing.T) {
 	go func() { _, err := o.Give(handoffpoint.With(ctx, owner), one); done <- err }()
 	taken, err := a.Take(fdtest.Soon(t), other)
 	require.False(t, taken.Owns)
-	var refused *RefusedError
-	require.ErrorAs(t, err, &refused)
+	refused := expect.As[*RefusedError](t, err)
 	require.Equal(t, stepAccept, refused.Step)
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.Equal(t, []int{1, 0, 0, 1}, []int{x.thawed, x.released, x.started, x.discarded})
@@ -106,8 +103,7 @@ func TestPatienceEndsWithTheToken(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { _, err := x.offer().Give(fdtest.Soon(t), one); done <- err }()
-	_, err := a.Take(handoffpoint.With(ctx, heir), other)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(a.Take(handoffpoint.With(ctx, heir), other)))
 	require.NoError(t, <-done)
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
@@ -159,8 +155,7 @@ func TestReportIsHeardThoughPatienceEnds(t *testing.T) {
 func TestTakeBackNeverWaits(t *testing.T) {
 	fdtest.NoLeak(t)
 	for i := range 2_000 {
-		k, err := newToken()
-		require.NoError(t, err)
+		k := expect.NoError(newToken()).In(t)
 		written := i%2 == 0
 		if written {
 			require.NoError(t, k.write())

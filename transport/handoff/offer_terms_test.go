@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/stretchr/testify/require"
 )
@@ -89,8 +90,7 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 			require.False(t, h.Moved)
 			require.ErrorIs(t, gave, tt.is)
 			require.ErrorIs(t, took, tt.is)
-			var e *Error
-			require.ErrorAs(t, gave, &e)
+			e := expect.As[*Error](t, gave)
 			require.Equal(t, tt.step, e.Step)
 			thawed := 0
 			if tt.frozen {
@@ -105,14 +105,12 @@ func TestOfferRefusedOnBothSides(t *testing.T) {
 // other side is told.
 func TestMandatoryFields(t *testing.T) {
 	told := func(err error) {
-		var refused *RefusedError
-		require.ErrorAs(t, err, &refused)
+		refused := expect.As[*RefusedError](t, err)
 		require.Equal(t, stepHello, refused.Step)
 		require.Contains(t, refused.Reason, "is nil")
 	}
 	missing := func(err error, side string, field string) {
-		var e *Error
-		require.ErrorAs(t, err, &e)
+		e := expect.As[*Error](t, err)
 		require.Equal(t, []any{side, stepHello}, []any{e.Side, e.Step})
 		require.EqualError(t, e.Err, "mandatory field "+field+" is nil")
 	}
@@ -141,14 +139,11 @@ func TestMandatoryFields(t *testing.T) {
 func TestUnknownFields(t *testing.T) {
 	h := hello{minVersion, maxVersion, 7, Terms{What: "w", Plugins: []string{"p", ""}, Require: []string{"r"}, Know: []string{"r", "k"},
 		Descriptors: 300, StateBytes: 1 << 20}}
-	got, err := parseHello(appendField(appendHello(nil, h), 99, may, []byte("x")))
-	require.NoError(t, err)
+	got := expect.NoError(parseHello(appendField(appendHello(nil, h), 99, may, []byte("x")))).In(t)
 	require.Equal(t, h, got)
-	_, err = parseHello(appendField(appendHello(nil, h), 99, must, []byte("x")))
-	require.ErrorIs(t, err, ErrUnknown)
+	require.ErrorIs(t, expect.Err(parseHello(appendField(appendHello(nil, h), 99, must, []byte("x")))), ErrUnknown)
 	h.min, h.max = maxVersion+1, maxVersion+2
-	got, err = parseHello(appendHello(nil, h))
-	require.NoError(t, err)
+	got = expect.NoError(parseHello(appendHello(nil, h))).In(t)
 	require.ErrorIs(t, checkHello(got, Terms{}), ErrVersion)
 }
 
@@ -181,13 +176,10 @@ func TestMalformedFields(t *testing.T) {
 		require.ErrorIs(t, readFields([]byte(tt.b), &text, &number, &list), tt.is, name)
 	}
 	for _, h := range []hello{{}, {min: 0, max: 1}, {min: 2, max: 1}} {
-		_, err := parseHello(appendHello(nil, h))
-		require.ErrorIs(t, err, ErrMalformed)
+		require.ErrorIs(t, expect.Err(parseHello(appendHello(nil, h))), ErrMalformed)
 	}
-	_, err := parseHello(nil)
-	require.ErrorIs(t, err, ErrMalformed)
-	_, err = parseHello(appendField(nil, 11, must, nil))
-	require.ErrorIs(t, err, ErrUnknown)
+	require.ErrorIs(t, expect.Err(parseHello(nil)), ErrMalformed)
+	require.ErrorIs(t, expect.Err(parseHello(appendField(nil, 11, must, nil))), ErrUnknown)
 }
 
 // A refusal says why by a number where this side knows it, else in words alone.

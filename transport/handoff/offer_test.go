@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/test/expect"
 
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -47,8 +48,7 @@ func newThing(t testing.TB, descriptors, bytes int) *thing {
 		require.NoError(t, err)
 		t.Cleanup(func() { r.Close() })
 		require.NoError(t, w.Close())
-		raw, err := r.SyscallConn()
-		require.NoError(t, err)
+		raw := expect.NoError(r.SyscallConn()).In(t)
 		require.NoError(t, raw.Control(func(fd uintptr) { x.fds = append(x.fds, int(fd)) }))
 		x.files = append(x.files, r)
 	}
@@ -96,9 +96,7 @@ func channels(t testing.TB) (one, other *Channel) {
 	one, f, err := ChannelPair()
 	require.NoError(t, err)
 	t.Cleanup(func() { one.Close() })
-	other, err = FileChannel(f)
-	require.NoError(t, err)
-	t.Cleanup(func() { other.Close() })
+	other = expect.Open(FileChannel(f)).In(t)
 	return one, other
 }
 
@@ -111,16 +109,14 @@ func exchanged(t testing.TB, o *Offer, a *Acceptance) (h Handed, gave, took erro
 	taken, took := a.Take(fdtest.Soon(t), other)
 	owns := took == nil
 	if took != nil {
-		var e *Error
-		require.ErrorAs(t, took, &e)
+		e := expect.As[*Error](t, took)
 		require.Equal(t, newOwner, e.Side)
 		owns = e.Owns
 	}
 	require.Equal(t, owns, taken.Owns)
 	<-done
 	if gave != nil {
-		var e *Error
-		require.ErrorAs(t, gave, &e)
+		e := expect.As[*Error](t, gave)
 		require.Equal(t, oldOwner, e.Side)
 		require.Equal(t, os.Getpid(), e.Peer.PID)
 	}
@@ -189,8 +185,7 @@ func TestAcceptanceStandsThoughStartFails(t *testing.T) {
 	x.startErr = errors.New("no name server")
 	h, gave, took := exchanged(t, x.offer(), x.acceptance())
 	require.True(t, h.Moved)
-	var e *Error
-	require.ErrorAs(t, took, &e)
+	e := expect.As[*Error](t, took)
 	require.True(t, e.Owns)
 	require.ErrorIs(t, took, x.startErr)
 	require.Equal(t, 1, x.released)
@@ -215,8 +210,7 @@ func TestStartFailureIsTold(t *testing.T) {
 		x.startErr = tt.err
 		h, gave, _ := exchanged(t, x.offer(), x.acceptance())
 		require.True(t, h.Moved)
-		var failed *StartError
-		require.ErrorAs(t, gave, &failed)
+		failed := expect.As[*StartError](t, gave)
 		require.True(t, strings.HasPrefix(tt.err.Error(), failed.Reason))
 		require.Equal(t, tt.is, failed.Err)
 		require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
@@ -233,8 +227,7 @@ func TestReleaseThatFailsIsReported(t *testing.T) {
 	require.NoError(t, took)
 	require.True(t, h.Moved)
 	require.ErrorIs(t, gave, x.releaseErr)
-	var e *Error
-	require.ErrorAs(t, gave, &e)
+	e := expect.As[*Error](t, gave)
 	require.Equal(t, stepRelease, e.Step)
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
 }
@@ -254,8 +247,7 @@ func TestNoGoodbyeIsReported(t *testing.T) {
 	taken, err := x.acceptance().Take(fdtest.Soon(t), other)
 	require.True(t, taken.Owns)
 	require.ErrorIs(t, err, ErrLeft)
-	var e *Error
-	require.ErrorAs(t, err, &e)
+	e := expect.As[*Error](t, err)
 	require.Equal(t, stepRelease, e.Step)
 	require.NoError(t, <-done)
 	require.Equal(t, []int{0, 1, 1, 0}, []int{x.thawed, x.released, x.started, x.discarded})
@@ -276,17 +268,14 @@ func TestSecondOfferHearsBusy(t *testing.T) {
 	h, err := o.Give(fdtest.Soon(t), second)
 	require.ErrorIs(t, err, ErrBusy)
 	require.False(t, h.Moved)
-	_, err = x.acceptance().Take(fdtest.Soon(t), other)
-	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, expect.Err(x.acceptance().Take(fdtest.Soon(t), other)), ErrBusy)
 
 	third, another := channels(t) // whose hello is not read any more
 	require.NoError(t, another.conn.Send(fdtest.Soon(t), []byte{kindHello}))
-	_, err = o.Give(fdtest.Soon(t), third)
-	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, expect.Err(o.Give(fdtest.Soon(t), third)), ErrBusy)
 	require.NoError(t, third.Close())
 	again := exchange{ch: another}
-	_, err = again.receiveAny(fdtest.Soon(t), nil, 0)
-	require.ErrorIs(t, err, ErrBusy)
+	require.ErrorIs(t, expect.Err(again.receiveAny(fdtest.Soon(t), nil, 0)), ErrBusy)
 	close(out)
 	require.NoError(t, <-done)
 	require.NoError(t, <-done)
@@ -298,8 +287,6 @@ func TestNoSequencedPackets(t *testing.T) {
 		t.Skip(runtime.GOOS, "has them")
 	}
 	path := filepath.Join(sockdir.New(t), "x")
-	_, _, err := PacketPair()
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = ConnectControl(t.Context(), path)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err2(PacketPair()), errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(ConnectControl(t.Context(), path)), errors.ErrUnsupported)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/system"
 )
@@ -28,8 +29,7 @@ func TestHostileHeir(t *testing.T) {
 	}
 	hear := func(t *testing.T, ch *Channel) {
 		set := &FDSet{}
-		_, err := ch.conn.Receive(fdtest.Soon(t), ch.buf, set, MaxDescriptors)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(ch.conn.Receive(fdtest.Soon(t), ch.buf, set, MaxDescriptors)))
 		require.NoError(t, set.Close())
 	}
 	kind := func(k byte) step { return say([]byte{k}) }
@@ -91,8 +91,7 @@ func TestHostileHeir(t *testing.T) {
 			}
 			err := <-done
 			require.ErrorIs(t, err, tt.is)
-			var e *Error
-			require.ErrorAs(t, err, &e)
+			e := expect.As[*Error](t, err)
 			require.Equal(t, tt.step, e.Step)
 			require.False(t, h.Moved)
 			require.Zero(t, x.released)
@@ -114,20 +113,15 @@ func TestHostileOwner(t *testing.T) {
 	require.NoError(t, err)
 	defer r.Close()
 	defer w.Close()
-	raw, err := r.SyscallConn()
-	require.NoError(t, err)
+	raw := expect.NoError(r.SyscallConn()).In(t)
 	var pipe int
 	require.NoError(t, raw.Control(func(fd uintptr) { pipe = int(fd) }))
-	raw, err = w.SyscallConn()
-	require.NoError(t, err)
+	raw = expect.NoError(w.SyscallConn()).In(t)
 	var far int
 	require.NoError(t, raw.Control(func(fd uintptr) { far = int(fd) }))
-	file, err := os.Open(os.Args[0])
-	require.NoError(t, err)
-	defer file.Close()
+	file := expect.Open(os.Open(os.Args[0])).In(t)
 	var plain int
-	raw, err = file.SyscallConn()
-	require.NoError(t, err)
+	raw = expect.NoError(file.SyscallConn()).In(t)
 	require.NoError(t, raw.Control(func(fd uintptr) { plain = int(fd) }))
 	const mostState = 1000
 	longFile := ErrMalformed // no state comes in a file
@@ -221,13 +215,11 @@ func FuzzOffer(f *testing.F) {
 	f.Add(byte(kindAsk), appendWords(nil, []string{"upgrade", ""}))
 	f.Fuzz(func(t *testing.T, kind byte, body []byte) {
 		if h, err := parseHello(body); err == nil {
-			again, err := parseHello(appendHello(nil, h))
-			require.NoError(t, err)
+			again := expect.NoError(parseHello(appendHello(nil, h))).In(t)
 			require.Equal(t, h, again)
 		}
 		if m, err := parseOffer(packet{kind, body}); err == nil && kind == kindState {
-			again, err := parseOffer(packet{kind, appendChunk(nil, m.first, m.total, m.data)})
-			require.NoError(t, err)
+			again := expect.NoError(parseOffer(packet{kind, appendChunk(nil, m.first, m.total, m.data)})).In(t)
 			require.Equal(t, m.first, again.first)
 			require.Equal(t, m.total, again.total)
 			require.True(t, bytes.Equal(m.data, again.data))
@@ -240,8 +232,7 @@ func FuzzOffer(f *testing.F) {
 		}
 		require.Error(t, parseRefusal(body))
 		if words, err := parseWords(body); err == nil {
-			again, err := parseWords(appendWords(nil, words))
-			require.NoError(t, err)
+			again := expect.NoError(parseWords(appendWords(nil, words))).In(t)
 			require.Equal(t, words, again)
 		}
 	})

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/internal/handoffpoint"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/party"
 )
@@ -67,8 +68,7 @@ const sizesVariable = "HANDOFF_KILL_SESSIONS"
 
 func startParty(t *testing.T, side string, o order, files ...*os.File) *party.Party {
 	t.Helper()
-	text, err := json.Marshal(o)
-	require.NoError(t, err)
+	text := expect.NoError(json.Marshal(o)).In(t)
 	return party.Start(t, []string{sideVariable + "=" + side, orderVariable + "=" + string(text)}, files...)
 }
 
@@ -145,29 +145,22 @@ func gone(err error) bool { return errors.Is(err, unix.EPIPE) || errors.Is(err, 
 func newLine(t *testing.T, tcp bool) (near *os.File, far int) {
 	t.Helper()
 	if !tcp {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		require.NoError(t, err)
+		fds := expect.NoError(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)).In(t)
 		require.NoError(t, unix.SetsockoptInt(fds[1], unix.SOL_SOCKET, unix.SO_SNDBUF, smallBuffer))
 		return os.NewFile(uintptr(fds[1]), "near"), fds[0]
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := expect.NoError(net.Listen("tcp", "127.0.0.1:0")).In(t)
 	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
+	a := expect.NoError(net.Dial("tcp", l.Addr().String())).In(t)
 	defer a.Close()
-	b, err := l.Accept()
-	require.NoError(t, err)
+	b := expect.NoError(l.Accept()).In(t)
 	defer b.Close()
 	require.NoError(t, a.(*net.TCPConn).SetWriteBuffer(smallBuffer))
 	require.NoError(t, b.(*net.TCPConn).SetReadBuffer(8*smallBuffer))
-	near, err = a.(*net.TCPConn).File()
-	require.NoError(t, err)
-	file, err := b.(*net.TCPConn).File()
-	require.NoError(t, err)
+	near = expect.NoError(a.(*net.TCPConn).File()).In(t)
+	file := expect.NoError(b.(*net.TCPConn).File()).In(t)
 	defer file.Close()
-	far, err = unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	require.NoError(t, err)
+	far = expect.NoError(unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3)).In(t)
 	return near, far
 }
 
@@ -176,9 +169,7 @@ func room(t *testing.T) int {
 	near, far := newLine(t, false)
 	defer unix.Close(far)
 	defer near.Close()
-	n, err := unix.SendmsgN(int(near.Fd()), make([]byte, 1<<20), nil, nil, unix.MSG_DONTWAIT)
-	require.NoError(t, err)
-	return n
+	return expect.NoError(unix.SendmsgN(int(near.Fd()), make([]byte, 1<<20), nil, nil, unix.MSG_DONTWAIT)).In(t)
 }
 
 // startBoth starts both sides. The peer of every session has sent half a question, and has no room
@@ -202,8 +193,7 @@ func startBoth(t *testing.T, count int, orders [2]order) (farEnds, [2]*party.Par
 		require.NoError(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit))
 		t.Cleanup(func() { unix.Close(fd) })
 		_, half := f.frame(0)
-		_, err := unix.Write(fd, half[:halfLength])
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(unix.Write(fd, half[:halfLength])))
 	}
 	one, other, err := PacketPair()
 	require.NoError(t, err)

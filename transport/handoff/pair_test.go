@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
@@ -19,19 +20,15 @@ import (
 func TestFileConn(t *testing.T) {
 	fdtest.NoLeak(t)
 	f := fdtest.Open(t, "f")
-	_, err := FileConn(f)
-	require.ErrorIs(t, err, syscall.ENOTSOCK)
+	require.ErrorIs(t, expect.Err(FileConn(f)), syscall.ENOTSOCK)
 	require.Equal(t, "f", fdtest.Content(t, int(f.Fd())), "it stays the caller's")
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)).In(t)
 	inet := os.NewFile(uintptr(fd), "inet")
-	_, err = FileConn(inet)
-	require.ErrorIs(t, err, syscall.EAFNOSUPPORT)
+	require.ErrorIs(t, expect.Err(FileConn(inet)), syscall.EAFNOSUPPORT)
 	require.NoError(t, inet.Close())
 	one, other, err := sock.Pair(syscall.SOCK_STREAM)
 	require.NoError(t, err)
-	c, err := FileConn(one)
-	require.NoError(t, err)
+	c := expect.NoError(FileConn(one)).In(t)
 	require.ErrorIs(t, one.Close(), os.ErrClosed)
 	require.NoError(t, c.Close())
 	require.NoError(t, other.Close())
@@ -52,7 +49,6 @@ func TestFileChannel(t *testing.T) {
 	}
 	require.NoError(t, f.Close())
 	f = fdtest.Open(t, "f")
-	_, err = FileChannel(f)
-	require.ErrorIs(t, err, syscall.ENOTSOCK)
+	require.ErrorIs(t, expect.Err(FileChannel(f)), syscall.ENOTSOCK)
 	require.NoError(t, f.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
@@ -36,13 +37,11 @@ func TestLastWordsComeBeforeReset(t *testing.T) {
 				require.NoError(t, b.Send(ctx, []byte("second")))
 				require.NoError(t, b.Close())
 				for _, want := range []string{"first", "second"} {
-					got, err := receive(a)
-					require.NoError(t, err)
+					got := expect.NoError(receive(a)).In(t)
 					require.Equal(t, want, got)
 				}
 				for range 2 {
-					_, err := receive(a)
-					require.ErrorIs(t, err, syscall.ECONNRESET)
+					require.ErrorIs(t, expect.Err(receive(a)), syscall.ECONNRESET)
 				}
 			})
 		}
@@ -69,8 +68,7 @@ func TestResetBesideSend(t *testing.T) {
 						require.ErrorIs(t, send(a), want)
 					}
 					for range 2 {
-						_, err := a.Receive(ctx, make([]byte, 10), nil, 0)
-						require.ErrorIs(t, err, syscall.ECONNRESET)
+						require.ErrorIs(t, expect.Err(a.Receive(ctx, make([]byte, 10), nil, 0)), syscall.ECONNRESET)
 					}
 				})
 			}
@@ -83,8 +81,7 @@ func TestResetBesideSend(t *testing.T) {
 func ownedPair(t *testing.T, kind int, own bool) (a, b *Conn) {
 	t.Helper()
 	one, other := fdtest.Pair(t, kind)
-	a, err := borrow(one)
-	require.NoError(t, err)
+	a = expect.NoError(borrow(one)).In(t)
 	if own {
 		a.own()
 	}

@@ -31,89 +31,70 @@ type mess struct {
 	release chan struct{} // callbacks that block for ever block until this is closed
 
 	running atomic.Int64 // callbacks that may wait for a descriptor
+	calls   atomic.Int64
 
-	mu    sync.Mutex
-	open  map[int]bool         // descriptors that the mutant has opened and not closed
-	socks map[*pollSocket]bool // the same for sockets
+	unclosed[int]
+	socks unclosed[*pollSocket]
+}
+
+// An unclosed knows what a mutant has opened and not closed.
+type unclosed[C comparable] struct {
+	mu   sync.Mutex
+	open map[C]bool
 }
 
 func newMess() *mess {
-	return &mess{release: make(chan struct{}), open: map[int]bool{}, socks: map[*pollSocket]bool{}}
+	m := &mess{release: make(chan struct{})}
+	m.open, m.socks.open = map[int]bool{}, map[*pollSocket]bool{}
+	return m
 }
 
-func (m *mess) opened(fd int, err error) (int, error) {
+func (u *unclosed[C]) opened(c C, err error) (C, error) {
 	if err == nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.open[fd] = true
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.open[c] = true
 	}
-	return fd, err
+	return c, err
 }
 
-// closing forgets a descriptor that is about to be closed; false if it was not open.
-func (m *mess) closing(fd int) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	open := m.open[fd]
-	delete(m.open, fd)
+// closing forgets what is about to be closed; false if it was not open.
+func (u *unclosed[C]) closing(c C) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	open := u.open[c]
+	delete(u.open, c)
 	return open
 }
 
-// others calls f with every other open descriptor, none of which is closed meanwhile.
-func (m *mess) others(fd int, f func(o int)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for o := range m.open {
-		if o != fd {
+// others calls f with every other one that is open, none of which is closed meanwhile.
+func (u *unclosed[C]) others(c C, f func(o C)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for o := range u.open {
+		if o != c {
 			f(o)
 		}
 	}
 }
 
-func (m *mess) openedSocket(s *pollSocket, err error) (*pollSocket, error) {
-	if err == nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.socks[s] = true
-	}
-	return s, err
-}
-
-func (m *mess) closingSocket(s *pollSocket) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	open := m.socks[s]
-	delete(m.socks, s)
-	return open
-}
+// sometimes is true once in every n calls.
+func (m *mess) sometimes(n int64) bool { return m.calls.Add(1)%n == 0 }
 
 // cleanUp ends callbacks that were left behind, and closes descriptors that were left open. It runs
 // when all mutants are done: if a descriptor were closed while a callback uses it, its number could
 // be reused.
 func (m *mess) cleanUp(t *testing.T) {
-	m.mu.Lock()
-	for s := range m.socks {
-		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR)
-	}
-	for fd := range m.open {
-		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-	}
-	nothing := len(m.socks)+len(m.open) == 0
-	m.mu.Unlock()
-	if nothing {
+	m.socks.others(nil, func(s *pollSocket) { _ = unix.Shutdown(s.fd, unix.SHUT_RDWR) })
+	m.others(-1, func(fd int) { _ = unix.Shutdown(fd, unix.SHUT_RDWR) })
+	if len(m.socks.open)+len(m.open) == 0 {
 		return
 	}
 	require.Eventually(t, func() bool { return m.running.Load() == 0 }, expect.Limit, time.Millisecond, "what waited goes on")
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for fd := range m.open {
-		unix.Close(fd)
-	}
-	for s := range m.socks {
-		_ = s.free()
-	}
+	m.others(-1, func(fd int) { unix.Close(fd) })
+	m.socks.others(nil, func(s *pollSocket) { _ = s.free() })
 	clear(m.open)
-	clear(m.socks)
+	clear(m.socks.open)
 }
 
 // watch counts the callbacks in which a mutant may wait for a descriptor.
@@ -133,65 +114,42 @@ func watch[C any](m *mess, cb *transport.Callbacks[C]) {
 }
 
 // ofTCP breaks TCP's callbacks, for which the SDK waits.
-func ofTCP(breakIt func(m *mess, cb *transport.Callbacks[int])) func(*mess) transport.Transport {
-	return func(m *mess) transport.Transport {
-		cb := transport.TCPCallbacks()
-		socket, accept, imported, closing, release := cb.Socket, cb.Accept, cb.Import, cb.Close, cb.Release
-		cb.Socket = func(setup any, a transport.Addr) (int, error) { return m.opened(socket(setup, a)) }
-		cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
-			nfd, a, err := accept(fd, tmo)
-			_, _ = m.opened(nfd, err)
-			return nfd, a, err
-		}
-		cb.Import = func(setup any, fd int, state []byte) (int, error) { return m.opened(imported(setup, fd, state)) }
-		cb.Close = func(fd int) error {
-			if !m.closing(fd) {
-				return unix.EBADF
-			}
-			return closing(fd)
-		}
-		cb.Release = func(fd int) error {
-			if !m.closing(fd) {
-				return unix.EBADF
-			}
-			return release(fd)
-		}
-		breakIt(m, &cb)
-		watch(m, &cb)
-		return mustNew(cb)
-	}
+func ofTCP(breakIt func(m *mess, cb *tcp)) func(*mess) transport.Transport {
+	return func(m *mess) transport.Transport { return broken(m, &m.unclosed, transport.TCPCallbacks(), breakIt) }
 }
 
 // ofPolling breaks a FullImpl plug-in with Interrupt.
-func ofPolling(breakIt func(m *mess, cb *transport.Callbacks[*pollSocket])) func(*mess) transport.Transport {
+func ofPolling(breakIt func(m *mess, cb *poll)) func(*mess) transport.Transport {
 	return func(m *mess) transport.Transport {
 		cb := polling(true)
-		socket, accept, imported, closing, release := cb.Socket, cb.Accept, cb.Import, cb.Close, cb.Close
-		cb.Socket = func(setup any, a transport.Addr) (*pollSocket, error) { return m.openedSocket(socket(setup, a)) }
-		cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
-			n, a, err := accept(s, tmo)
-			_, _ = m.openedSocket(n, err)
-			return n, a, err
-		}
-		cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
-			return m.openedSocket(imported(setup, fd, state))
-		}
-		cb.Close = func(s *pollSocket) error {
-			if !m.closingSocket(s) {
-				return unix.EBADF
-			}
-			return closing(s)
-		}
-		cb.Release = func(s *pollSocket) error {
-			if !m.closingSocket(s) {
-				return unix.EBADF
-			}
-			return release(s)
-		}
-		breakIt(m, &cb)
-		watch(m, &cb)
-		return mustNew(cb)
+		cb.Release = cb.Close
+		return broken(m, &m.socks, cb, breakIt)
 	}
+}
+
+func broken[C comparable](
+	m *mess, u *unclosed[C], cb transport.Callbacks[C], breakIt func(*mess, *transport.Callbacks[C]),
+) transport.Transport {
+	socket, accept, imported := cb.Socket, cb.Accept, cb.Import
+	cb.Socket = func(setup any, a transport.Addr) (C, error) { return u.opened(socket(setup, a)) }
+	cb.Accept = func(c C, tmo time.Duration) (C, transport.Addr, error) {
+		n, a, err := accept(c, tmo)
+		_, _ = u.opened(n, err)
+		return n, a, err
+	}
+	cb.Import = func(setup any, fd int, state []byte) (C, error) { return u.opened(imported(setup, fd, state)) }
+	for _, end := range []*func(C) error{&cb.Close, &cb.Release} {
+		good := *end
+		*end = func(c C) error {
+			if !u.closing(c) {
+				return unix.EBADF
+			}
+			return good(c)
+		}
+	}
+	breakIt(m, &cb)
+	watch(m, &cb)
+	return mustNew(cb)
 }
 
 func mustNew[C any](cb transport.Callbacks[C]) transport.Transport {
@@ -213,12 +171,6 @@ func readGives[C any](cb *transport.Callbacks[C], in, out error) {
 		}
 		return n, err
 	}
-}
-
-// sometimes is true once in every n calls.
-func sometimes(n int64) func() bool {
-	var calls atomic.Int64
-	return func() bool { return calls.Add(1)%n == 0 }
 }
 
 type (

@@ -3,7 +3,6 @@
 package transporttest
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,15 +18,12 @@ func byteMutants() []mutant {
 		{"Read says end of stream when it would have to wait", "WaitsForBytes", ofTCP(func(_ *mess, cb *tcp) {
 			readGives(cb, unix.EAGAIN, nil)
 		})},
-		{"Read says end of stream after some bytes", "Contents", ofTCP(func(_ *mess, cb *tcp) {
-			read, early := cb.Read, sometimes(100)
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				if early() {
-					return 0, nil
-				}
-				return read(fd, p, tmo)
+		{"Read says end of stream after some bytes", "Contents", ofTCP(onRead(func(o *tcpCall) {
+			if o.m.sometimes(100) {
+				o.gives(0)
 			}
-		})},
+			o.do()
+		}))},
 		{"small Reads use up the window", "Contents", ofTCP(func(_ *mess, cb *tcp) {
 			var used sync.Map
 			read := cb.Read
@@ -46,16 +42,12 @@ func byteMutants() []mutant {
 			closes := cb.Close
 			cb.Close = func(fd int) error { used.Delete(fd); return closes(fd) }
 		})},
-		{"Read counts more than the buffer", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if n > 0 {
-					n = len(p) + 1
-				}
-				return n, err
+		{"Read counts more than the buffer", "ReadCount", ofTCP(onRead(func(o *tcpCall) {
+			o.do()
+			if o.n > 0 {
+				o.n = len(o.p) + 1
 			}
-		})},
+		}))},
 		{"Read counts below zero", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Read = func(fd int, p []byte, _ time.Duration) (int, error) {
 				n, err := unix.Read(fd, p)
@@ -65,53 +57,36 @@ func byteMutants() []mutant {
 				return max(n, 0), err
 			}
 		})},
-		{"Read counts bytes that it has not read", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if n > 1 {
-					n = len(p)
-				}
-				return n, err
+		{"Read counts bytes that it has not read", "ReadCount", ofTCP(onRead(func(o *tcpCall) {
+			o.do()
+			if o.n > 1 {
+				o.n = len(o.p)
 			}
-		})},
-		{"Read writes beyond the buffer", "ReadCount", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if n > 0 && cap(p) > len(p) {
-					p[:cap(p)][len(p)] = 0
-				}
-				return n, err
+		}))},
+		{"Read writes beyond the buffer", "ReadCount", ofTCP(onRead(func(o *tcpCall) {
+			o.do()
+			if o.n > 0 && cap(o.p) > len(o.p) {
+				o.p[:cap(o.p)][len(o.p)] = 0
 			}
-		})},
-		{"Write counts twice what it has written", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
-			write := cb.Write
-			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := write(fd, p[:(len(p)+1)/2], tmo)
-				return min(2*n, len(p)), err
+		}))},
+		{"Write counts twice what it has written", "WriteCount", ofTCP(onWrite(func(o *tcpCall) {
+			all := len(o.p)
+			o.p = o.p[:(all+1)/2]
+			o.do()
+			o.n = min(2*o.n, all)
+		}))},
+		{"Write counts more than the buffer", "WriteCount", ofTCP(onWrite(func(o *tcpCall) {
+			o.do()
+			if o.n > 0 {
+				o.n = len(o.p) + 1
 			}
-		})},
-		{"Write counts more than the buffer", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
-			write := cb.Write
-			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := write(fd, p, tmo)
-				if n > 0 {
-					n = len(p) + 1
-				}
-				return n, err
+		}))},
+		{"Write counts less than it has written", "WriteCount", ofTCP(onWrite(func(o *tcpCall) {
+			o.do()
+			if o.n > 100 {
+				o.n -= 3
 			}
-		})},
-		{"Write counts less than it has written", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
-			write := cb.Write
-			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := write(fd, p, tmo)
-				if n > 100 {
-					n -= 3
-				}
-				return n, err
-			}
-		})},
+		}))},
 		{"Writev uses up the vector", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
 			writev := cb.Writev
 			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {
@@ -152,52 +127,36 @@ func byteMutants() []mutant {
 				return n, err
 			}
 		})},
-		{"Write writes nothing and says so", "WriteCount", ofTCP(func(_ *mess, cb *tcp) {
-			write := cb.Write
-			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				if len(p) > 1 {
-					return 0, nil
-				}
-				return write(fd, p, tmo)
+		{"Write writes nothing and says so", "WriteCount", ofTCP(onWrite(func(o *tcpCall) {
+			if len(o.p) > 1 {
+				o.gives(0)
 			}
-		})},
+			o.do()
+		}))},
 		{"Read panics", "NoPanic Exchange", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Read = func(int, []byte, time.Duration) (int, error) { panic("a mutant") }
 		})},
-		{"bytes go nowhere", "Exchange", ofTCP(func(_ *mess, cb *tcp) {
-			write := cb.Write
-			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				if len(p) == 1 && p[0] == 's' { // the greeting
-					return 1, nil
-				}
-				return write(fd, p, tmo)
+		{"bytes go nowhere", "Exchange", ofTCP(onWrite(func(o *tcpCall) {
+			if len(o.p) == 1 && o.p[0] == 's' { // the greeting
+				o.gives(1)
 			}
-		})},
+			o.do()
+		}))},
 
-		{"Accept gives no peer", "PeerAddress", ofTCP(func(_ *mess, cb *tcp) {
-			accept := cb.Accept
-			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
-				nfd, _, err := accept(fd, tmo)
-				return nfd, nil, err
+		{"Accept gives no peer", "PeerAddress", ofTCP(onAccept(func(o *tcpCall) {
+			o.do()
+			o.addr = nil
+		}))},
+		{"Accept gives its own address as the peer's", "PeerAddress", ofTCP(onAccept(func(o *tcpCall) {
+			o.do()
+			if o.err == nil {
+				o.addr, o.err = transport.TCPCallbacks().LocalAddr(o.accepted)
 			}
-		})},
-		{"Accept gives its own address as the peer's", "PeerAddress", ofTCP(func(_ *mess, cb *tcp) {
-			accept := cb.Accept
-			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
-				nfd, a, err := accept(fd, tmo)
-				if err == nil {
-					a, err = cb.LocalAddr(nfd)
-				}
-				return nfd, a, err
-			}
-		})},
-		{"Accept gives the same address for every peer", "PeerAddress", ofTCP(func(_ *mess, cb *tcp) {
-			accept := cb.Accept
-			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
-				nfd, _, err := accept(fd, tmo)
-				return nfd, transport.UnixAddr(""), err
-			}
-		})},
+		}))},
+		{"Accept gives the same address for every peer", "PeerAddress", ofTCP(onAccept(func(o *tcpCall) {
+			o.do()
+			o.addr = transport.UnixAddr("")
+		}))},
 		{"LocalAddr is the peer's", "LocalAddress", ofTCP(func(_ *mess, cb *tcp) {
 			cb.LocalAddr = func(fd int) (transport.Addr, error) {
 				sa, err := unix.Getpeername(fd)
@@ -207,15 +166,12 @@ func byteMutants() []mutant {
 				return transport.FromSockaddr(sa), nil
 			}
 		})},
-		{"Connect does not know named addresses", "NamedAddress", ofTCP(func(_ *mess, cb *tcp) {
-			connect := cb.Connect
-			cb.Connect = func(fd int, a transport.Addr, tmo time.Duration) error {
-				if _, ok := a.(interface{ PeerName() string }); ok {
-					return unix.EAFNOSUPPORT
-				}
-				return connect(fd, a, tmo)
+		{"Connect does not know named addresses", "NamedAddress", ofTCP(onConnect(func(o *tcpCall) {
+			if _, ok := o.addr.(interface{ PeerName() string }); ok {
+				o.fails(unix.EAFNOSUPPORT)
 			}
-		})},
+			o.do()
+		}))},
 		{"any address will do", "OddAddress", ofTCP(func(_ *mess, cb *tcp) {
 			socket, listen := cb.Socket, cb.Listen
 			cb.Socket = func(setup any, a transport.Addr) (int, error) {
@@ -231,46 +187,34 @@ func byteMutants() []mutant {
 				return listen(fd, a, backlog)
 			}
 		})},
-		{"Connect succeeds where nobody listens", "RefusedConnect", ofPolling(func(_ *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				if err := connect(s, a, tmo); !errors.Is(err, unix.ECONNREFUSED) {
-					return err
-				}
-				return nil
-			}
-		})},
+		{"Connect succeeds where nobody listens", "RefusedConnect", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			o.turns(unix.ECONNREFUSED, nil)
+		}))},
 
-		{"Read changes a byte", "Contents", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			var total atomic.Int64
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if n > 0 && total.Add(int64(n)) > 250_000 {
-					p[n-1] ^= 4
-				}
-				return n, err
+		{"Read changes a byte", "Contents", ofTCP(onRead(func(o *tcpCall) {
+			o.do()
+			if o.n > 0 && o.m.calls.Add(int64(o.n)) > 250_000 {
+				o.p[o.n-1] ^= 4
 			}
-		})},
-		{"Write loses a byte now and then", "Contents", ofTCP(func(_ *mess, cb *tcp) {
-			write, lose := cb.Write, sometimes(60)
-			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				if len(p) > 1 && lose() {
-					n, err := write(fd, p[1:], tmo)
-					return n + 1, err
-				}
-				return write(fd, p, tmo)
+		}))},
+		{"Write loses a byte now and then", "Contents", ofTCP(onWrite(func(o *tcpCall) {
+			lost := 0
+			if len(o.p) > 1 && o.m.sometimes(60) {
+				lost = 1
 			}
-		})},
-		{"Write repeats a byte now and then", "Contents", ofTCP(func(_ *mess, cb *tcp) {
-			write, again := cb.Write, sometimes(60)
-			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				if len(p) > 1 && again() {
-					_, _ = write(fd, p[:1], tmo)
-				}
-				return write(fd, p, tmo)
+			o.p = o.p[lost:]
+			o.do()
+			o.n += lost
+		}))},
+		{"Write repeats a byte now and then", "Contents", ofTCP(onWrite(func(o *tcpCall) {
+			if all := o.p; len(all) > 1 && o.m.sometimes(60) {
+				o.p = all[:1]
+				o.do()
+				o.p = all
 			}
-		})},
+			o.do()
+		}))},
 		{"Writev changes the order", "Writev", ofTCP(func(_ *mess, cb *tcp) {
 			writev := cb.Writev
 			cb.Writev = func(fd int, v [][]byte, tmo time.Duration) (int64, error) {

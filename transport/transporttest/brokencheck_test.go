@@ -22,23 +22,16 @@ func checkMutants() []mutant {
 			// as os.File.Fd once did
 			cb.GetFD = func(fd int) (int, error) { return fd, unix.SetNonblock(fd, false) }
 		})},
-		{"Connect sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
-			connect := cb.Connect
-			cb.Connect = func(fd int, a transport.Addr, tmo time.Duration) error {
-				err := connect(fd, a, tmo)
-				return errors.Join(err, unix.SetNonblock(fd, false))
+		{"Connect sets blocking mode", "Mode", ofTCP(onConnect(func(o *tcpCall) {
+			o.do()
+			o.err = errors.Join(o.err, unix.SetNonblock(o.c, false))
+		}))},
+		{"Accept sets the listener's blocking mode", "Mode", ofTCP(onAccept(func(o *tcpCall) {
+			o.do()
+			if o.err == nil {
+				o.err = unix.SetNonblock(o.c, false)
 			}
-		})},
-		{"Accept sets the listener's blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
-			accept := cb.Accept
-			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
-				nfd, a, err := accept(fd, tmo)
-				if err == nil {
-					err = unix.SetNonblock(fd, false)
-				}
-				return nfd, a, err
-			}
-		})},
+		}))},
 		{"a hook sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
 			cb.AcceptHandshakeComplete = func(fd int) error { return unix.SetNonblock(fd, false) }
 		})},
@@ -68,23 +61,19 @@ func checkMutants() []mutant {
 			closeWrite := cb.CloseWrite
 			cb.CloseWrite = func(fd int) error { return errors.Join(unix.SetNonblock(fd, false), closeWrite(fd)) }
 		})},
-		{"an Accept that Close ends leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
-			accept := cb.Accept
-			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
-				n, a, err := accept(s, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) {
-					go func() { <-m.release }()
-				}
-				return n, a, err
+		{"an Accept that Close ends leaves a goroutine", "Leaks", ofPolling(onAccept(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) {
+				o.m.leavesGoroutine()
 			}
-		})},
+		}))},
 		{"a Read that times out leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			cb.Import = nil // whose rule makes a Read time out, too
 			read := cb.Read
 			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
 				n, err := read(s, p, tmo)
 				if errors.Is(err, os.ErrDeadlineExceeded) && tmo < time.Minute {
-					go func() { <-m.release }()
+					m.leavesGoroutine()
 				}
 				return n, err
 			}
@@ -93,7 +82,7 @@ func checkMutants() []mutant {
 			imported := cb.Import
 			cb.Import = func(setup any, fd int, state []byte) (*pollSocket, error) {
 				if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && on != 0 {
-					go func() { <-m.release }()
+					m.leavesGoroutine()
 				}
 				return imported(setup, fd, state)
 			}
@@ -175,16 +164,12 @@ func checkMutants() []mutant {
 				return n, err
 			}
 		})},
-		{"Write that times out counts all", "WriteDeadline", ofPolling(func(_ *mess, cb *poll) {
-			write := cb.Write
-			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				n, err := write(s, p, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) && tmo > 0 {
-					n = len(p)
-				}
-				return n, err
+		{"Write that times out counts all", "WriteDeadline", ofPolling(onWrite(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) && o.tmo > 0 {
+				o.n = len(o.p)
 			}
-		})},
+		}))},
 		{"LocalAddr of a connecting stream is where it connects to", "LocalAddress", ofPolling(func(_ *mess, cb *poll) {
 			type where struct{ to transport.Addr }
 			of := ofEach[where]()
@@ -200,24 +185,18 @@ func checkMutants() []mutant {
 				return local(s)
 			}
 		})},
-		{"a Read into more than a megabyte fails", "Contents", ofPolling(func(_ *mess, cb *poll) {
-			read := cb.Read
-			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				if len(p) > 1<<20 {
-					return 0, unix.EINVAL
-				}
-				return read(s, p, tmo)
+		{"a Read into more than a megabyte fails", "Contents", ofPolling(onRead(func(o *pollCall) {
+			if len(o.p) > 1<<20 {
+				o.fails(unix.EINVAL)
 			}
-		})},
-		{"a Write of more than a megabyte fails", "Contents", ofPolling(func(_ *mess, cb *poll) {
-			write := cb.Write
-			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				if len(p) > 1<<20 {
-					return 0, unix.EMSGSIZE
-				}
-				return write(s, p, tmo)
+			o.do()
+		}))},
+		{"a Write of more than a megabyte fails", "Contents", ofPolling(onWrite(func(o *pollCall) {
+			if len(o.p) > 1<<20 {
+				o.fails(unix.EMSGSIZE)
 			}
-		})},
+			o.do()
+		}))},
 		{"a Read at an imported stream knows no time-out", "Moves", ofPolling(func(_ *mess, cb *poll) {
 			read := cb.Read
 			of := movedTo(cb)
@@ -238,16 +217,10 @@ func checkMutants() []mutant {
 				}
 			}
 		})},
-		{"a refused Connect is a time-out", "RefusedConnect", ofPolling(func(_ *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				err := connect(s, a, tmo)
-				if errors.Is(err, unix.ECONNREFUSED) {
-					err = os.ErrDeadlineExceeded
-				}
-				return err
-			}
-		})},
+		{"a refused Connect is a time-out", "RefusedConnect", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			o.turns(unix.ECONNREFUSED, os.ErrDeadlineExceeded)
+		}))},
 		{"Pending takes a byte", "PendingBytes", ofPolling(func(_ *mess, cb *poll) {
 			cb.Pending = func(s *pollSocket) (int, error) {
 				n, _, _ := unix.Recvfrom(s.fd, make([]byte, 1), unix.MSG_DONTWAIT)
@@ -297,43 +270,30 @@ func checkMutants() []mutant {
 				return n, a, err
 			}
 		})},
-		{"Accept with time 0 fails when somebody has connected", "AcceptNoWait", ofPolling(func(_ *mess, cb *poll) {
-			accept := cb.Accept
-			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
-				if err := s.in.wait(s.fd, unix.POLLIN, 0); tmo == 0 && err == nil {
-					return nil, nil, unix.EINVAL
-				}
-				return accept(s, tmo)
+		{"Accept with time 0 fails when somebody has connected", "AcceptNoWait", ofPolling(onAccept(func(o *pollCall) {
+			if err := o.c.in.wait(o.c.fd, unix.POLLIN, 0); o.tmo == 0 && err == nil {
+				o.fails(unix.EINVAL)
 			}
-		})},
-		{"Connect with time 0 is in progress", "ConnectNoWait", ofPolling(func(_ *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				err := connect(s, a, tmo)
-				if tmo == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-					err = unix.EINPROGRESS
-				}
-				return err
+			o.do()
+		}))},
+		{"Connect with time 0 is in progress", "ConnectNoWait", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			if o.tmo == 0 && errors.Is(o.err, os.ErrDeadlineExceeded) {
+				o.err = unix.EINPROGRESS
 			}
-		})},
-		{"Read with time 0 fails when bytes have come", "ReadNoWait", ofPolling(func(_ *mess, cb *poll) {
-			read := cb.Read
-			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				if err := s.in.wait(s.fd, unix.POLLIN, 0); tmo == 0 && err == nil {
-					return 0, unix.EINVAL
-				}
-				return read(s, p, tmo)
+		}))},
+		{"Read with time 0 fails when bytes have come", "ReadNoWait", ofPolling(onRead(func(o *pollCall) {
+			if err := o.c.in.wait(o.c.fd, unix.POLLIN, 0); o.tmo == 0 && err == nil {
+				o.fails(unix.EINVAL)
 			}
-		})},
-		{"a month is too long for Accept", "LongWaits", ofPolling(func(_ *mess, cb *poll) {
-			accept := cb.Accept
-			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
-				if tmo != transport.Infinite && tmo.Milliseconds() > 1<<31-1 {
-					return nil, nil, unix.EINVAL
-				}
-				return accept(s, tmo)
+			o.do()
+		}))},
+		{"a month is too long for Accept", "LongWaits", ofPolling(onAccept(func(o *pollCall) {
+			if o.tmo != transport.Infinite && o.tmo.Milliseconds() > 1<<31-1 {
+				o.fails(unix.EINVAL)
 			}
-		})},
+			o.do()
+		}))},
 		{"a Write ends the Read that waits", "ReaderBesideWriter", ofPolling(func(_ *mess, cb *poll) {
 			type count struct{ writes atomic.Int64 }
 			of := ofEach[count]()

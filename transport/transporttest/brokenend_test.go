@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -43,16 +44,12 @@ func endMutants() []mutant {
 				return n, err
 			}
 		})},
-		{"Write to nobody succeeds", "WritesToNobody", ofTCP(func(_ *mess, cb *tcp) {
-			write := cb.Write
-			cb.Write = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := write(fd, p, tmo)
-				if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-					return len(p), nil
-				}
-				return n, err
+		{"Write to nobody succeeds", "WritesToNobody", ofTCP(onWrite(func(o *tcpCall) {
+			o.do()
+			if errors.Is(o.err, unix.EPIPE) || errors.Is(o.err, unix.ECONNRESET) {
+				o.n, o.err = len(o.p), nil
 			}
-		})},
+		}))},
 		{"Read says end of stream of a reset", "Reset", ofTCP(func(_ *mess, cb *tcp) {
 			readGives(cb, unix.ECONNRESET, nil)
 		})},
@@ -109,27 +106,19 @@ func endMutants() []mutant {
 				return closeWrite(s)
 			}
 		})},
-		{"a Write that waits does not hear of CloseWrite", "CloseWriteEndsWrite", ofPolling(func(_ *mess, cb *poll) {
-			write := cb.Write
-			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				n, err := write(s, p, tmo)
-				if len(p) > 4<<10 && errors.Is(err, unix.EPIPE) {
-					time.Sleep(min(tmo, time.Millisecond))
-					return 0, os.ErrDeadlineExceeded
-				}
-				return n, err
+		{"a Write that waits does not hear of CloseWrite", "CloseWriteEndsWrite", ofPolling(onWrite(func(o *pollCall) {
+			o.do()
+			if len(o.p) > 4<<10 && errors.Is(o.err, unix.EPIPE) {
+				time.Sleep(min(o.tmo, time.Millisecond))
+				o.n, o.err = 0, os.ErrDeadlineExceeded
 			}
-		})},
-		{"a Write that CloseWrite ends counts a byte too many", "CloseWriteEndsWrite", ofPolling(func(_ *mess, cb *poll) {
-			write := cb.Write
-			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				n, err := write(s, p, tmo)
-				if errors.Is(err, unix.EPIPE) {
-					return 1, err
-				}
-				return n, err
+		}))},
+		{"a Write that CloseWrite ends counts a byte too many", "CloseWriteEndsWrite", ofPolling(onWrite(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, unix.EPIPE) {
+				o.n = 1
 			}
-		})},
+		}))},
 		{"Close closes twice", "Close", ofTCP(func(_ *mess, cb *tcp) {
 			closing := cb.Close
 			cb.Close = func(fd int) error {
@@ -180,48 +169,20 @@ func endMutants() []mutant {
 			cb.AcceptHandshakeComplete = func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }
 		})},
 
-		{"Socket blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
-			cb.Socket = func(any, transport.Addr) (int, error) { <-m.release; return -1, unix.EIO }
-		})},
-		{"Listen blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
-			cb.Listen = func(int, transport.Addr, int) (transport.Addr, error) { <-m.release; return nil, unix.EIO }
-		})},
-		{"Accept blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
-			cb.Accept = func(int, time.Duration) (int, transport.Addr, error) { <-m.release; return -1, nil, unix.EIO }
-		})},
-		{"Connect blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
-			cb.Connect = func(int, transport.Addr, time.Duration) error { <-m.release; return unix.EIO }
-		})},
-		{"Read blocks for ever", "ReadCount", ofTCP(func(m *mess, cb *tcp) {
-			cb.Read = func(int, []byte, time.Duration) (int, error) { <-m.release; return 0, unix.EIO }
-		})},
-		{"Write blocks for ever", "WriteCount", ofTCP(func(m *mess, cb *tcp) {
-			cb.Write = func(int, []byte, time.Duration) (int, error) { <-m.release; return 0, unix.EIO }
-		})},
-		{"Close blocks for ever", "Close", ofTCP(func(m *mess, cb *tcp) {
-			cb.Close = func(int) error { <-m.release; return unix.EIO }
-		})},
-		{"GetFD blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
-			cb.GetFD = func(int) (int, error) { <-m.release; return -1, unix.EIO }
-		})},
-		{"HandshakePacketHeaderSize blocks for ever", "HeaderSize", ofTCP(func(m *mess, cb *tcp) {
-			cb.HandshakePacketHeaderSize = func(int) (int, error) { <-m.release; return 0, unix.EIO }
-		})},
-		{"CheckPeer blocks for ever", "Hooks", ofTCP(func(m *mess, cb *tcp) {
-			cb.CheckPeer = func(int, string) error { <-m.release; return unix.EIO }
-		})},
-		{"LocalAddr blocks for ever", "BoundAddress", ofTCP(func(m *mess, cb *tcp) {
-			cb.LocalAddr = func(int) (transport.Addr, error) { <-m.release; return nil, unix.EIO }
-		})},
-		{"CloseWrite blocks for ever", "CloseWrite", ofTCP(func(m *mess, cb *tcp) {
-			cb.CloseWrite = func(int) error { <-m.release; return unix.EIO }
-		})},
-		{"Pending blocks for ever", "PendingBytes", ofTCP(func(m *mess, cb *tcp) {
-			cb.Pending = func(int) (int, error) { <-m.release; return 0, unix.EIO }
-		})},
-		{"Import blocks for ever", "Moves", ofTCP(func(m *mess, cb *tcp) {
-			cb.Import = func(any, int, []byte) (int, error) { <-m.release; return -1, unix.EIO }
-		})},
+		{"Socket blocks for ever", "BoundAddress", ofTCP(hangs("Socket"))},
+		{"Listen blocks for ever", "BoundAddress", ofTCP(hangs("Listen"))},
+		{"Accept blocks for ever", "BoundAddress", ofTCP(hangs("Accept"))},
+		{"Connect blocks for ever", "BoundAddress", ofTCP(hangs("Connect"))},
+		{"Read blocks for ever", "ReadCount", ofTCP(hangs("Read"))},
+		{"Write blocks for ever", "WriteCount", ofTCP(hangs("Write"))},
+		{"Close blocks for ever", "Close", ofTCP(hangs("Close"))},
+		{"GetFD blocks for ever", "BoundAddress", ofTCP(hangs("GetFD"))},
+		{"HandshakePacketHeaderSize blocks for ever", "HeaderSize", ofTCP(hangs("HandshakePacketHeaderSize"))},
+		{"CheckPeer blocks for ever", "Hooks", ofTCP(hangs("CheckPeer"))},
+		{"LocalAddr blocks for ever", "BoundAddress", ofTCP(hangs("LocalAddr"))},
+		{"CloseWrite blocks for ever", "CloseWrite", ofTCP(hangs("CloseWrite"))},
+		{"Pending blocks for ever", "PendingBytes", ofTCP(hangs("Pending"))},
+		{"Import blocks for ever", "Moves", ofTCP(hangs("Import"))},
 
 		{"Close keeps the descriptor", "Leaks", ofTCP(func(_ *mess, cb *tcp) {
 			cb.Close = func(fd int) error {
@@ -236,7 +197,7 @@ func endMutants() []mutant {
 		})},
 		{"Release keeps what is beside the descriptor", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			cb.Release = func(s *pollSocket) error { // leaves its pipes open
-				m.closingSocket(s)
+				m.socks.closing(s)
 				for _, l := range []*lane{&s.in, &s.out} {
 					_, _ = m.opened(l.pipe[0], nil)
 					_, _ = m.opened(l.pipe[1], nil)
@@ -256,55 +217,39 @@ func endMutants() []mutant {
 				return socket(setup, a)
 			}
 		})},
-		{"a refused Connect keeps the descriptor", "Leaks", ofPolling(func(m *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				err := connect(s, a, tmo)
-				if errors.Is(err, unix.ECONNREFUSED) {
-					_, _ = m.opened(s.fd, nil)
-					// as if for a second try
-					s.fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-				}
-				return err
+		{"a refused Connect keeps the descriptor", "Leaks", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, unix.ECONNREFUSED) {
+				_, _ = o.m.opened(o.c.fd, nil)
+				// as if for a second try
+				o.c.fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 			}
-		})},
-		{"a refused Connect leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				err := connect(s, a, tmo)
-				if errors.Is(err, unix.ECONNREFUSED) {
-					go func() { <-m.release }()
-				}
-				return err
+		}))},
+		{"a refused Connect leaves a goroutine", "Leaks", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, unix.ECONNREFUSED) {
+				o.m.leavesGoroutine()
 			}
-		})},
-		{"a Connect that times out leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				err := connect(s, a, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) && tmo != transport.Infinite {
-					go func() { <-m.release }()
-				}
-				return err
+		}))},
+		{"a Connect that times out leaves a goroutine", "Leaks", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) && o.tmo != transport.Infinite {
+				o.m.leavesGoroutine()
 			}
-		})},
-		{"a cancelled Connect keeps a descriptor", "Leaks", ofPolling(func(m *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				err := connect(s, a, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) && tmo == transport.Infinite {
-					_, _ = m.opened(unix.Dup(s.fd))
-				}
-				return err
+		}))},
+		{"a cancelled Connect keeps a descriptor", "Leaks", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) && o.tmo == transport.Infinite {
+				_, _ = o.m.opened(unix.Dup(o.c.fd))
 			}
-		})},
+		}))},
 		{"a stream closed under a Read leaves a goroutine", "Leaks", ofPolling(func(m *mess, cb *poll) {
 			var ended sync.Map
 			interrupt, closing := cb.Interrupt, cb.Close
 			cb.Interrupt = func(s *pollSocket) { ended.Store(s, true); interrupt(s) }
 			cb.Close = func(s *pollSocket) error {
 				if _, ok := ended.LoadAndDelete(s); ok {
-					go func() { <-m.release }()
+					m.leavesGoroutine()
 				}
 				return closing(s)
 			}
@@ -313,7 +258,7 @@ func endMutants() []mutant {
 			closing := cb.Close
 			cb.Close = func(s *pollSocket) error {
 				if n, _, err := unix.Recvfrom(s.fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT); err == nil && n > 0 {
-					go func() { <-m.release }()
+					m.leavesGoroutine()
 				}
 				return closing(s)
 			}
@@ -328,28 +273,27 @@ func endMutants() []mutant {
 			}
 			cb.Release = func(s *pollSocket) error {
 				if _, ok := accepted.LoadAndDelete(s); ok {
-					go func() { <-m.release }()
+					m.leavesGoroutine()
 				}
 				return release(s)
 			}
 		})},
 		{"a hook leaves a goroutine", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			cb.ConnectHandshakeComplete = func(int) error {
-				go func() { <-m.release }()
+				m.leavesGoroutine()
 				return nil
 			}
 		})},
 		{"a hook leaves a goroutine, and CheckPeer refuses the suite's name", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			cb.CheckPeer = func(int, string) error { return unix.EACCES }
 			cb.ConnectHandshakeComplete = func(int) error {
-				go func() { <-m.release }()
+				m.leavesGoroutine()
 				return nil
 			}
 		})},
 		{"a hook of the accepting end leaves a descriptor", "Leaks", ofTCP(func(m *mess, cb *tcp) {
 			cb.AcceptHandshakeComplete = func(fd int) error {
-				_, err := m.opened(unix.Dup(fd))
-				return err
+				return expect.Err(m.opened(unix.Dup(fd)))
 			}
 		})},
 		{"CloseWrite leaves a descriptor", "Leaks", ofTCP(func(m *mess, cb *tcp) {
@@ -362,15 +306,11 @@ func endMutants() []mutant {
 				return closeWrite(dup)
 			}
 		})},
-		{"every accepted socket leaves a goroutine", "Leaks", ofTCP(func(m *mess, cb *tcp) {
-			accept := cb.Accept
-			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
-				nfd, a, err := accept(fd, tmo)
-				if err == nil {
-					go func() { <-m.release }()
-				}
-				return nfd, a, err
+		{"every accepted socket leaves a goroutine", "Leaks", ofTCP(onAccept(func(o *tcpCall) {
+			o.do()
+			if o.err == nil {
+				o.m.leavesGoroutine()
 			}
-		})},
+		}))},
 	}
 }

@@ -30,18 +30,14 @@ func startMutants() []mutant {
 				return nil, err
 			}
 		})},
-		{"Accept drops every third connection", "Connects", ofTCP(func(m *mess, cb *tcp) {
-			accept, drop := cb.Accept, sometimes(4)
-			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
-				nfd, a, err := accept(fd, tmo)
-				if err == nil && drop() {
-					m.closing(nfd)
-					unix.Close(nfd)
-					return -1, nil, unix.EAGAIN
-				}
-				return nfd, a, err
+		{"Accept drops every third connection", "Connects", ofTCP(onAccept(func(o *tcpCall) {
+			o.do()
+			if o.err == nil && o.m.sometimes(4) {
+				o.m.closing(o.accepted)
+				unix.Close(o.accepted)
+				o.accepted, o.addr, o.err = -1, nil, unix.EAGAIN
 			}
-		})},
+		}))},
 		{"GetFD changes from the start", "Descriptor", ofTCP(func(m *mess, cb *tcp) {
 			cb.GetFD = func(fd int) (int, error) {
 				dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
@@ -87,10 +83,10 @@ func startMutants() []mutant {
 				return int(first.Load()), err
 			}
 		})},
-		{"GetFD has a descriptor only sometimes", "Descriptor", ofPolling(func(_ *mess, cb *poll) {
-			get, refuse := cb.GetFD, sometimes(3)
+		{"GetFD has a descriptor only sometimes", "Descriptor", ofPolling(func(m *mess, cb *poll) {
+			get := cb.GetFD
 			cb.GetFD = func(s *pollSocket) (int, error) {
-				if refuse() {
+				if m.sometimes(3) {
 					return -1, errors.ErrUnsupported
 				}
 				return get(s)
@@ -123,16 +119,12 @@ func startMutants() []mutant {
 				return free(s)
 			}
 		})},
-		{"Accept leaves its descriptor to child processes", "CloseOnExec", ofTCP(func(_ *mess, cb *tcp) {
-			accept := cb.Accept
-			cb.Accept = func(fd int, tmo time.Duration) (int, transport.Addr, error) {
-				nfd, a, err := accept(fd, tmo)
-				if err == nil {
-					_, err = unix.FcntlInt(uintptr(nfd), unix.F_SETFD, 0)
-				}
-				return nfd, a, err
+		{"Accept leaves its descriptor to child processes", "CloseOnExec", ofTCP(onAccept(func(o *tcpCall) {
+			o.do()
+			if o.err == nil {
+				_, o.err = unix.FcntlInt(uintptr(o.accepted), unix.F_SETFD, 0)
 			}
-		})},
+		}))},
 		{"Socket leaves its descriptor to child processes", "CloseOnExec", ofPolling(func(_ *mess, cb *poll) {
 			socket := cb.Socket
 			cb.Socket = func(setup any, a transport.Addr) (*pollSocket, error) {
@@ -153,32 +145,24 @@ func startMutants() []mutant {
 				return fd, err
 			}
 		})},
-		{"Read sets blocking mode", "Mode", ofTCP(func(_ *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(fd, p, tmo)
-				if n > 0 {
-					err = errors.Join(err, unix.SetNonblock(fd, false))
-				}
-				return n, err
+		{"Read sets blocking mode", "Mode", ofTCP(onRead(func(o *tcpCall) {
+			o.do()
+			if o.n > 0 {
+				o.err = errors.Join(o.err, unix.SetNonblock(o.c, false))
 			}
-		})},
-		{"with FullImpl, a write leaves non-blocking mode", "Mode", ofPolling(func(_ *mess, cb *poll) {
-			write := cb.Write
-			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				if err := unix.SetNonblock(s.fd, true); err != nil {
-					return 0, err
-				}
-				return write(s, p, tmo)
+		}))},
+		{"with FullImpl, a write leaves non-blocking mode", "Mode", ofPolling(onWrite(func(o *pollCall) {
+			if err := unix.SetNonblock(o.c.fd, true); err != nil {
+				o.fails(err)
 			}
-		})},
+			o.do()
+		}))},
 		{"a header of 3 bytes", "HeaderSize", ofTCP(func(_ *mess, cb *tcp) {
 			cb.HandshakePacketHeaderSize = func(int) (int, error) { return 3, nil }
 		})},
-		{"headers of 2 and of 4 bytes", "HeaderSize", ofTCP(func(_ *mess, cb *tcp) {
-			other := sometimes(2)
+		{"headers of 2 and of 4 bytes", "HeaderSize", ofTCP(func(m *mess, cb *tcp) {
 			cb.HandshakePacketHeaderSize = func(int) (int, error) {
-				if other() {
+				if m.sometimes(2) {
 					return 4, nil
 				}
 				return 2, nil

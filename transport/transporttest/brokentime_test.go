@@ -38,45 +38,31 @@ func timeMutants() []mutant {
 		{"Read reports a time-out as another error", "ReadDeadline", ofPolling(func(_ *mess, cb *poll) {
 			readGives(cb, os.ErrDeadlineExceeded, unix.EIO)
 		})},
-		{"Read waits where the SDK should", "ReadDeadline", ofTCP(func(m *mess, cb *tcp) {
-			read := cb.Read
-			cb.Read = func(fd int, p []byte, tmo time.Duration) (int, error) {
-				for {
-					n, err := read(fd, p, tmo)
-					if !errors.Is(err, unix.EAGAIN) {
-						return n, err
-					}
-					select {
-					case <-m.release:
-						return 0, unix.EIO
-					case <-time.After(time.Millisecond):
-					}
+		{"Read waits where the SDK should", "ReadDeadline", ofTCP(onRead(func(o *tcpCall) {
+			for o.do(); errors.Is(o.err, unix.EAGAIN); o.do() {
+				select {
+				case <-o.m.release:
+					o.fails(unix.EIO)
+				case <-time.After(time.Millisecond):
 				}
 			}
-		})},
-		{"Read does not know time 0", "ReadNoWait", ofPolling(func(_ *mess, cb *poll) {
-			read := cb.Read
-			cb.Read = func(s *pollSocket, p []byte, _ time.Duration) (int, error) { return read(s, p, transport.Infinite) }
-		})},
-		{"Read with time 0 does not look", "ReadNoWait", ofPolling(func(_ *mess, cb *poll) {
-			read := cb.Read
-			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				if tmo == 0 {
-					return 0, os.ErrDeadlineExceeded
-				}
-				return read(s, p, tmo)
+		}))},
+		{"Read does not know time 0", "ReadNoWait", ofPolling(onRead(func(o *pollCall) {
+			o.tmo = transport.Infinite
+			o.do()
+		}))},
+		{"Read with time 0 does not look", "ReadNoWait", ofPolling(onRead(func(o *pollCall) {
+			if o.tmo == 0 {
+				o.fails(os.ErrDeadlineExceeded)
 			}
-		})},
-		{"Write reports a time-out as another error", "WriteDeadline", ofPolling(func(_ *mess, cb *poll) {
-			write := cb.Write
-			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				n, err := write(s, p, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) {
-					return 0, unix.EIO
-				}
-				return n, err
+			o.do()
+		}))},
+		{"Write reports a time-out as another error", "WriteDeadline", ofPolling(onWrite(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) {
+				o.n, o.err = 0, unix.EIO
 			}
-		})},
+		}))},
 		{"Write that times out forgets what it has written", "WriteDeadline", ofPolling(func(_ *mess, cb *poll) {
 			write := cb.Write
 			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (n int, err error) {
@@ -90,65 +76,41 @@ func timeMutants() []mutant {
 				return n, nil
 			}
 		})},
-		{"Write does not know time 0", "WriteNoWait", ofPolling(func(_ *mess, cb *poll) {
-			write := cb.Write
-			cb.Write = func(s *pollSocket, p []byte, _ time.Duration) (int, error) { return write(s, p, transport.Infinite) }
-		})},
-		{"Accept reports a time-out as another error", "AcceptDeadline", ofPolling(func(_ *mess, cb *poll) {
-			accept := cb.Accept
-			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
-				n, a, err := accept(s, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) {
-					err = unix.EIO
-				}
-				return n, a, err
+		{"Write does not know time 0", "WriteNoWait", ofPolling(onWrite(func(o *pollCall) {
+			o.tmo = transport.Infinite
+			o.do()
+		}))},
+		{"Accept reports a time-out as another error", "AcceptDeadline", ofPolling(onAccept(func(o *pollCall) {
+			o.do()
+			o.turns(os.ErrDeadlineExceeded, unix.EIO)
+		}))},
+		{"Accept does not know time 0", "AcceptNoWait", ofPolling(onAccept(func(o *pollCall) {
+			o.tmo = transport.Infinite
+			o.do()
+		}))},
+		{"Connect reports a time-out as another error", "ConnectDeadline", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			o.turns(os.ErrDeadlineExceeded, unix.EIO)
+		}))},
+		{"Connect does not know time 0", "ConnectNoWait", ofPolling(onConnect(func(o *pollCall) {
+			if o.tmo == 0 {
+				o.tmo = transport.Infinite
 			}
-		})},
-		{"Accept does not know time 0", "AcceptNoWait", ofPolling(func(_ *mess, cb *poll) {
-			accept := cb.Accept
-			cb.Accept = func(s *pollSocket, _ time.Duration) (*pollSocket, transport.Addr, error) {
-				return accept(s, transport.Infinite)
+			o.do()
+		}))},
+		{"a month is too long", "LongWaits", ofPolling(onRead(func(o *pollCall) {
+			if o.tmo != transport.Infinite && o.tmo.Milliseconds() > 1<<31-1 {
+				o.fails(unix.EINVAL)
 			}
-		})},
-		{"Connect reports a time-out as another error", "ConnectDeadline", ofPolling(func(_ *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				err := connect(s, a, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) {
-					err = unix.EIO
-				}
-				return err
+			o.do()
+		}))},
+		{"Read that times out throws bytes away", "TimeoutsLoseNothing", ofPolling(onRead(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) {
+				time.Sleep(time.Millisecond) // meanwhile bytes come, and are taken
+				_, _, _ = unix.Recvfrom(o.c.fd, make([]byte, 16), unix.MSG_DONTWAIT)
 			}
-		})},
-		{"Connect does not know time 0", "ConnectNoWait", ofPolling(func(_ *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				if tmo == 0 {
-					tmo = transport.Infinite
-				}
-				return connect(s, a, tmo)
-			}
-		})},
-		{"a month is too long", "LongWaits", ofPolling(func(_ *mess, cb *poll) {
-			read := cb.Read
-			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				if tmo != transport.Infinite && tmo.Milliseconds() > 1<<31-1 {
-					return 0, unix.EINVAL
-				}
-				return read(s, p, tmo)
-			}
-		})},
-		{"Read that times out throws bytes away", "TimeoutsLoseNothing", ofPolling(func(_ *mess, cb *poll) {
-			read := cb.Read
-			cb.Read = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				n, err := read(s, p, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) {
-					time.Sleep(time.Millisecond) // meanwhile bytes come, and are taken
-					_, _, _ = unix.Recvfrom(s.fd, make([]byte, 16), unix.MSG_DONTWAIT)
-				}
-				return n, err
-			}
-		})},
+		}))},
 
 		{"Interrupt breaks the connection", "CancelRead", ofPolling(func(_ *mess, cb *poll) {
 			interrupt := cb.Interrupt
@@ -163,37 +125,25 @@ func timeMutants() []mutant {
 		{"Interrupt does not come back", "Returns CancelRead", ofPolling(func(m *mess, cb *poll) {
 			cb.Interrupt = func(*pollSocket) { <-m.release }
 		})},
-		{"an interrupted Write is another error", "CancelWrite", ofPolling(func(_ *mess, cb *poll) {
-			write := cb.Write
-			cb.Write = func(s *pollSocket, p []byte, tmo time.Duration) (int, error) {
-				begin := time.Now()
-				n, err := write(s, p, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) && (tmo == transport.Infinite || time.Since(begin) < tmo) {
-					err = unix.EIO
-				}
-				return n, err
+		{"an interrupted Write is another error", "CancelWrite", ofPolling(onWrite(func(o *pollCall) {
+			begin := time.Now()
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) && (o.tmo == transport.Infinite || time.Since(begin) < o.tmo) {
+				o.err = unix.EIO
 			}
-		})},
-		{"an interrupted Accept is another error", "CancelAccept", ofPolling(func(_ *mess, cb *poll) {
-			accept := cb.Accept
-			cb.Accept = func(s *pollSocket, tmo time.Duration) (*pollSocket, transport.Addr, error) {
-				n, a, err := accept(s, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) && tmo == transport.Infinite {
-					err = unix.EIO
-				}
-				return n, a, err
+		}))},
+		{"an interrupted Accept is another error", "CancelAccept", ofPolling(onAccept(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) && o.tmo == transport.Infinite {
+				o.err = unix.EIO
 			}
-		})},
-		{"an interrupted Connect is another error", "CancelConnect", ofPolling(func(_ *mess, cb *poll) {
-			connect := cb.Connect
-			cb.Connect = func(s *pollSocket, a transport.Addr, tmo time.Duration) error {
-				err := connect(s, a, tmo)
-				if errors.Is(err, os.ErrDeadlineExceeded) && tmo == transport.Infinite {
-					err = unix.EIO
-				}
-				return err
+		}))},
+		{"an interrupted Connect is another error", "CancelConnect", ofPolling(onConnect(func(o *pollCall) {
+			o.do()
+			if errors.Is(o.err, os.ErrDeadlineExceeded) && o.tmo == transport.Infinite {
+				o.err = unix.EIO
 			}
-		})},
+		}))},
 		{"Interrupt ends a Write for good", "CancelOneWay", ofPolling(func(_ *mess, cb *poll) {
 			write := cb.Write
 			var ended sync.Map

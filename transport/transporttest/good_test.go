@@ -17,8 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -91,9 +90,7 @@ func goods() []good {
 
 func must[C any](t testing.TB, cb transport.Callbacks[C]) transport.Transport {
 	t.Helper()
-	tr, err := transport.New(cb, nil)
-	require.NoError(t, err)
-	return tr
+	return expect.NoError(transport.New(cb, nil)).In(t)
 }
 
 // overNet is a transport made of package net.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/race"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -95,8 +96,7 @@ func TestHooksMaySpeakToEachOther(t *testing.T) {
 		if _, err := cb.Write(s, []byte{'k'}, transport.Infinite); err != nil {
 			return err
 		}
-		_, err := cb.Read(s, make([]byte, 1), transport.Infinite)
-		return err
+		return expect.Err(cb.Read(s, make([]byte, 1), transport.Infinite))
 	}
 	cb.ConnectHandshakeComplete, cb.AcceptHandshakeComplete = hook, hook
 	keeps(t, always(must(t, cb), loopback()), generous(), "Hooks", "Leaks")

@@ -26,12 +26,8 @@ func udpPair(t testing.TB, family string) (open, connected *Datagram) {
 		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
 		need.IPv6(t)
 	}
-	open, err := OpenUDP(at, nil)
-	require.NoError(t, err)
-	t.Cleanup(func() { open.Close() })
-	connected, err = OpenUDP(at, open.LocalAddr())
-	require.NoError(t, err)
-	t.Cleanup(func() { connected.Close() })
+	open = expect.Open(OpenUDP(at, nil)).In(t)
+	connected = expect.Open(OpenUDP(at, open.LocalAddr())).In(t)
 	return open, connected
 }
 
@@ -61,9 +57,7 @@ func requireReceives(t testing.TB, d *Datagram, want string, from transport.Addr
 
 func requireSends(t testing.TB, d *Datagram, text string, to transport.Addr) {
 	t.Helper()
-	n, err := d.SendTo(soon(t), []byte(text), to)
-	require.NoError(t, err)
-	require.Equal(t, len(text), n)
+	require.Equal(t, len(text), expect.NoError(d.SendTo(soon(t), []byte(text), to)).In(t))
 }
 
 func TestDatagramTooLongForTheBuffer(t *testing.T) {
@@ -86,14 +80,11 @@ func TestDatagramTooLongForTheBuffer(t *testing.T) {
 func TestDatagramArguments(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
 		for _, p := range [][]byte{nil, {}} {
-			_, err := connected.SendTo(soon(t), p, nil)
-			require.ErrorIs(t, err, syscall.EINVAL, "an empty datagram")
-			_, _, err = open.RecvFrom(transport.NoWait(), p)
-			require.ErrorIs(t, err, syscall.EINVAL, "no room")
+			require.ErrorIs(t, expect.Err(connected.SendTo(soon(t), p, nil)), syscall.EINVAL, "an empty datagram")
+			require.ErrorIs(t, expect.Err2(open.RecvFrom(transport.NoWait(), p)), syscall.EINVAL, "no room")
 		}
-		_, err := open.SendTo(soon(t), []byte("x"), nil)
-		require.ErrorIs(t, err, syscall.EDESTADDRREQ)
-		_, err = connected.SendTo(soon(t), []byte("x"), connected.LocalAddr())
+		require.ErrorIs(t, expect.Err(open.SendTo(soon(t), []byte("x"), nil)), syscall.EDESTADDRREQ)
+		_, err := connected.SendTo(soon(t), []byte("x"), connected.LocalAddr())
 		require.ErrorIs(t, err, syscall.EISCONN)
 		others := []transport.Addr{transport.MemoryAddr("x"), transport.FromAddrPort(netip.AddrPort{}), transport.UnixAddr("/x"),
 			transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:9")),
@@ -120,12 +111,10 @@ func TestDatagramArguments(t *testing.T) {
 func TestDatagramErrorsNameAnAddress(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
 	_, _, err := open.RecvFrom(transport.NoWait(), make([]byte, 1))
-	var op *transport.OpError
-	require.ErrorAs(t, err, &op)
+	op := expect.As[*transport.OpError](t, err)
 	require.Equal(t, "receive", op.Op)
 	require.Equal(t, open.LocalAddr(), op.Addr)
-	_, err = connected.SendTo(soon(t), nil, nil)
-	require.ErrorAs(t, err, &op)
+	require.ErrorAs(t, expect.Err(connected.SendTo(soon(t), nil, nil)), &op)
 	require.Equal(t, "send", op.Op)
 	require.Equal(t, open.LocalAddr(), op.Addr)
 }
@@ -136,11 +125,8 @@ func TestDatagramRefused(t *testing.T) {
 	at := open.LocalAddr()
 	require.NoError(t, open.Close())
 	requireSends(t, connected, "nobody is there", nil)
-	_, _, err := connected.RecvFrom(soon(t), make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	open, err = OpenUDP(at, nil)
-	require.NoError(t, err)
-	defer open.Close()
+	require.ErrorIs(t, expect.Err2(connected.RecvFrom(soon(t), make([]byte, 1))), syscall.ECONNREFUSED)
+	open = expect.Open(OpenUDP(at, nil)).In(t)
 	requireSends(t, connected, "now somebody is", nil)
 	requireReceives(t, open, "now somebody is", connected.LocalAddr())
 }
@@ -148,9 +134,7 @@ func TestDatagramRefused(t *testing.T) {
 // A connected socket receives from its peer only.
 func TestDatagramConnectedHearsOne(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
-	stranger, err := OpenUDP(loopback(), nil)
-	require.NoError(t, err)
-	defer stranger.Close()
+	stranger := expect.Open(OpenUDP(loopback(), nil)).In(t)
 	requireSends(t, stranger, "let me in", connected.LocalAddr())
 	requireSends(t, open, "it is me", connected.LocalAddr())
 	requireReceives(t, connected, "it is me", open.LocalAddr())
@@ -159,9 +143,7 @@ func TestDatagramConnectedHearsOne(t *testing.T) {
 // Senders are told apart, however they alternate.
 func TestDatagramSenders(t *testing.T) {
 	open, one := udpPair(t, "ipv4")
-	two, err := OpenUDP(loopback(), open.LocalAddr())
-	require.NoError(t, err)
-	defer two.Close()
+	two := expect.Open(OpenUDP(loopback(), open.LocalAddr())).In(t)
 	for _, d := range []*Datagram{one, two, two, one, one, two} {
 		requireSends(t, d, "x", nil)
 		requireReceives(t, open, "x", d.LocalAddr())
@@ -172,27 +154,19 @@ func TestDatagramSenders(t *testing.T) {
 func TestOpenUDPWildcard(t *testing.T) {
 	for _, family := range []string{"ipv4", "ipv6"} {
 		host := map[string]string{"ipv4": "127.0.0.1", "ipv6": "::1"}[family]
-		at, err := transport.ParseInet(family, host, 0)
-		require.NoError(t, err)
+		at := expect.NoError(transport.ParseInet(family, host, 0)).In(t)
 		if family == "ipv6" {
 			need.IPv6(t)
 		}
-		open, err := OpenUDP(at, nil)
-		require.NoError(t, err)
-		defer open.Close()
-		connected, err := OpenUDP(wildcard(t, "ip"), open.LocalAddr())
-		require.NoError(t, err)
-		defer connected.Close()
+		open := expect.Open(OpenUDP(at, nil)).In(t)
+		connected := expect.Open(OpenUDP(wildcard(t, "ip"), open.LocalAddr())).In(t)
 		requireSends(t, connected, "x", nil)
 		requireReceives(t, open, "x", connected.LocalAddr())
 		require.NoError(t, connected.Close())
 
-		port, err := transport.Port(connected.LocalAddr())
-		require.NoError(t, err)
-		from, err := transport.WithPort(wildcard(t, "ip"), port)
-		require.NoError(t, err)
-		again, err := OpenUDP(from, open.LocalAddr())
-		require.NoError(t, err)
+		port := expect.NoError(transport.Port(connected.LocalAddr())).In(t)
+		from := expect.NoError(transport.WithPort(wildcard(t, "ip"), port)).In(t)
+		again := expect.NoError(OpenUDP(from, open.LocalAddr())).In(t)
 		require.Equal(t, connected.LocalAddr(), again.LocalAddr())
 		require.NoError(t, again.Close())
 	}
@@ -208,14 +182,9 @@ func TestOpenUDPRefuses(t *testing.T) {
 		require.ErrorIs(t, err, syscall.EINVAL, "%v %v", tt.local, tt.remote)
 		require.Nil(t, d)
 	}
-	open, err := OpenUDP(loopback(), nil)
-	require.NoError(t, err)
-	defer open.Close()
-	_, err = OpenUDP(open.LocalAddr(), nil)
-	require.ErrorIs(t, err, syscall.EADDRINUSE, "a port is not shared")
-	free, err := OpenUDP(nil, open.LocalAddr())
-	require.NoError(t, err)
-	defer free.Close()
+	open := expect.Open(OpenUDP(loopback(), nil)).In(t)
+	require.ErrorIs(t, expect.Err(OpenUDP(open.LocalAddr(), nil)), syscall.EADDRINUSE, "a port is not shared")
+	free := expect.Open(OpenUDP(nil, open.LocalAddr())).In(t)
 	requireSends(t, free, "x", nil)
 	requireReceives(t, open, "x", free.LocalAddr())
 }
@@ -228,22 +197,16 @@ func TestDatagramAllocations(t *testing.T) {
 	to, at := connected.LocalAddr(), open.LocalAddr()
 	for name, trip := range map[string]func(){
 		"connected to open": func() {
-			_, err := connected.SendTo(ctx, p, nil)
-			require.NoError(t, err)
-			_, _, err = open.RecvFrom(ctx, q)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(connected.SendTo(ctx, p, nil)))
+			require.NoError(t, expect.Err2(open.RecvFrom(ctx, q)))
 		},
 		"open to connected": func() {
-			_, err := open.SendTo(ctx, p, to)
-			require.NoError(t, err)
-			_, _, err = connected.RecvFrom(ctx, q)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(open.SendTo(ctx, p, to)))
+			require.NoError(t, expect.Err2(connected.RecvFrom(ctx, q)))
 		},
 		"to its own address": func() {
-			_, err := connected.SendTo(ctx, p, at)
-			require.NoError(t, err)
-			_, _, err = open.RecvFrom(ctx, q)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(connected.SendTo(ctx, p, at)))
+			require.NoError(t, expect.Err2(open.RecvFrom(ctx, q)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) { require.LessOrEqual(t, testing.AllocsPerRun(300, trip), datagramAllocs) })
@@ -255,7 +218,7 @@ func TestDatagramCancelLosesNothing(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
 	const count = 300
 	flight := make(chan struct{}, 20) // what is on its way, fewer than any receive buffer holds
-	sender := aside(func() error {
+	sender := expect.Aside(func() error {
 		for i := range count {
 			flight <- struct{}{}
 			if _, err := connected.SendTo(context.Background(), []byte{byte(i), byte(i >> 8)}, nil); err != nil {
@@ -280,7 +243,7 @@ func TestDatagramCancelLosesNothing(t *testing.T) {
 		i++
 		<-flight
 	}
-	require.NoError(t, returns(t, sender))
+	require.NoError(t, expect.Returns(t, sender))
 }
 
 // An emptying is a carrier that receives nothing but empty datagrams.
@@ -313,9 +276,8 @@ func TestDatagramEmptyOnesEndWithContext(t *testing.T) {
 // An operation does not keep the buffer that it was given.
 func TestDatagramBuffersAreLetGo(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
-	expect.LetGo(t, expect.Lent(1000, func(b []byte) { require.NoError(t, second(connected.SendTo(soon(t), b, nil))) }))
+	expect.LetGo(t, expect.Lent(1000, func(b []byte) { require.NoError(t, expect.Err(connected.SendTo(soon(t), b, nil))) }))
 	expect.LetGo(t, expect.Lent(1000, func(b []byte) {
-		_, _, err := open.RecvFrom(soon(t), b)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err2(open.RecvFrom(soon(t), b)))
 	}))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/sys"
@@ -30,12 +31,8 @@ var datagramAllocs = map[bool]float64{true: 0, false: 6}[runtime.GOOS == "linux"
 func unixgrams(t testing.TB) (open, connected *Datagram) {
 	t.Helper()
 	dir := sockdir.New(t)
-	open, err := OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "a")), nil)
-	require.NoError(t, err)
-	t.Cleanup(func() { open.Close() })
-	connected, err = OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "b")), open.LocalAddr())
-	require.NoError(t, err)
-	t.Cleanup(func() { connected.Close() })
+	open = expect.Open(OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "a")), nil)).In(t)
+	connected = expect.Open(OpenUnixgram(transport.UnixAddr(filepath.Join(dir, "b")), open.LocalAddr())).In(t)
 	return open, connected
 }
 
@@ -90,52 +87,42 @@ func TestDatagramGrowsSendBuffer(t *testing.T) {
 			open, connected := unixgrams(t)
 			sender, at := connected, transport.Addr(nil)
 			if to != "connected" {
-				var err error
-				sender, err = OpenUnixgram(nil, nil)
-				require.NoError(t, err)
-				defer sender.Close()
+				sender = expect.Open(OpenUnixgram(nil, nil)).In(t)
 				at = open.LocalAddr()
 			}
 			option(t, sender, unix.SO_SNDBUF, 4096)
 			before := sendBuffer(t, sender)
 			big := bytes.Repeat([]byte("0123456789"), 10_000)
-			n, err := sender.SendTo(soon(t), big, at)
-			require.NoError(t, err)
-			require.Equal(t, len(big), n)
+			require.Equal(t, len(big), expect.NoError(sender.SendTo(soon(t), big, at)).In(t))
 			require.Greater(t, sendBuffer(t, sender), before)
 			got := make([]byte, len(big))
-			_, _, err = open.RecvFrom(soon(t), got)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err2(open.RecvFrom(soon(t), got)))
 			require.Equal(t, big, got)
 		})
 	}
 	// A datagram too long for any buffer is EMSGSIZE, and leaves the buffer alone from then on.
 	_, udp := udpPair(t, "ipv4")
 	option(t, udp, unix.SO_SNDBUF, 4096)
-	_, err := udp.SendTo(soon(t), make([]byte, 70_000), nil)
-	require.ErrorIs(t, err, syscall.EMSGSIZE)
+	require.ErrorIs(t, expect.Err(udp.SendTo(soon(t), make([]byte, 70_000), nil)), syscall.EMSGSIZE)
 	grown := sendBuffer(t, udp)
 	require.Greater(t, grown, 70_000)
-	_, err = udp.SendTo(soon(t), make([]byte, 70_000), nil)
-	require.ErrorIs(t, err, syscall.EMSGSIZE)
+	require.ErrorIs(t, expect.Err(udp.SendTo(soon(t), make([]byte, 70_000), nil)), syscall.EMSGSIZE)
 	require.Equal(t, grown, sendBuffer(t, udp))
 	requireSends(t, udp, "it goes on", nil)
 	// Nor is a buffer made smaller.
 	option(t, udp, unix.SO_SNDBUF, 100_000)
 	before := sendBuffer(t, udp)
-	_, err = udp.SendTo(soon(t), make([]byte, 70_000), nil)
-	require.ErrorIs(t, err, syscall.EMSGSIZE)
+	require.ErrorIs(t, expect.Err(udp.SendTo(soon(t), make([]byte, 70_000), nil)), syscall.EMSGSIZE)
 	require.Equal(t, before, sendBuffer(t, udp))
 	// The buffer is raised as far as needed, to the next KiB; the kernel doubles the number. See
 	// socket(7), SO_SNDBUF.
 	_, local := unixgrams(t)
 	option(t, local, unix.SO_SNDBUF, 4096)
-	_, err = local.SendTo(soon(t), make([]byte, 20_000), nil)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(local.SendTo(soon(t), make([]byte, 20_000), nil)))
 	require.Equal(t, 2*(20<<10), sendBuffer(t, local))
 	// It is raised once, even if it could not be made large enough.
-	sent := aside(func() error { return second(local.SendTo(context.Background(), make([]byte, 64<<20), nil)) })
-	require.ErrorIs(t, returns(t, sent), syscall.EMSGSIZE)
+	sent := expect.Aside(func() error { return expect.Err(local.SendTo(context.Background(), make([]byte, 64<<20), nil)) })
+	require.ErrorIs(t, expect.Returns(t, sent), syscall.EMSGSIZE)
 	requireSends(t, local, "it goes on", nil)
 }
 
@@ -146,10 +133,7 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 			open, sender := unixgrams(t)
 			at := transport.Addr(nil)
 			if how != "connected" {
-				var err error
-				sender, err = OpenUnixgram(nil, nil)
-				require.NoError(t, err)
-				defer sender.Close()
+				sender = expect.Open(OpenUnixgram(nil, nil)).In(t)
 				at = open.LocalAddr()
 			}
 			fill := func() (sent int) {
@@ -165,31 +149,30 @@ func TestDatagramWaitsForRoom(t *testing.T) {
 			_, err := sender.SendTo(within(t, 5*time.Millisecond), []byte("x"), at)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			ctx, cancel := context.WithCancel(context.Background())
-			cancelled := aside(func() error { _, err := sender.SendTo(ctx, []byte("x"), at); return err })
+			cancelled := expect.Aside(func() error { _, err := sender.SendTo(ctx, []byte("x"), at); return err })
 			require.Eventually(t, sender.sending.Load, tooLong, time.Millisecond)
-			_, err = sender.SendTo(soon(t), []byte("x"), at)
-			require.ErrorIs(t, err, transport.ErrBusy)
+			require.ErrorIs(t, expect.Err(sender.SendTo(soon(t), []byte("x"), at)), transport.ErrBusy)
 			require.ErrorIs(t, sender.Disconnect(), transport.ErrBusy)
 			cancel()
-			require.ErrorIs(t, returns(t, cancelled), context.Canceled)
+			require.ErrorIs(t, expect.Returns(t, cancelled), context.Canceled)
 
-			last := aside(func() error { _, err := sender.SendTo(context.Background(), []byte("last"), at); return err })
+			last := expect.Aside(func() error { _, err := sender.SendTo(context.Background(), []byte("last"), at); return err })
 			p := make([]byte, 10)
 			for range sent {
 				n, _, err := open.RecvFrom(soon(t), p)
 				require.NoError(t, err)
 				require.Equal(t, 1, n)
 			}
-			require.NoError(t, returns(t, last))
+			require.NoError(t, expect.Returns(t, last))
 			n, _, err := open.RecvFrom(soon(t), p)
 			require.NoError(t, err)
 			require.Equal(t, "last", string(p[:n]))
 
 			fill()
-			stuck := aside(func() error { _, err := sender.SendTo(context.Background(), []byte("x"), at); return err })
+			stuck := expect.Aside(func() error { _, err := sender.SendTo(context.Background(), []byte("x"), at); return err })
 			require.Eventually(t, sender.sending.Load, tooLong, time.Millisecond)
 			require.NoError(t, sender.Close())
-			require.ErrorContains(t, returns(t, stuck), "closed")
+			require.ErrorContains(t, expect.Returns(t, stuck), "closed")
 		})
 	}
 }
@@ -203,9 +186,7 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 			if how != "connected" {
 				at, to = to, nil
 			}
-			sender, err := OpenUnixgram(nil, to)
-			require.NoError(t, err)
-			defer sender.Close()
+			sender := expect.Open(OpenUnixgram(nil, to)).In(t)
 			var tries atomic.Int32
 			sock := sender.sock.(*datagramSocket)
 			ready := sock.sendReady
@@ -218,14 +199,14 @@ func TestDatagramWaitsForRoomQuietly(t *testing.T) {
 				}
 			}
 			begin := time.Now()
-			waits := aside(func() error { return second(sender.SendTo(context.Background(), []byte("mine"), at)) })
+			waits := expect.Aside(func() error { return expect.Err(sender.SendTo(context.Background(), []byte("mine"), at)) })
 			require.Eventually(t, func() bool { return tries.Load() > 0 }, tooLong, time.Millisecond)
 			time.Sleep(50 * time.Millisecond)
 			require.LessOrEqual(t, int64(tries.Load()), 20+int64(time.Since(begin)/(10*time.Millisecond)))
 			for range sent {
 				requireReceives(t, open, "other", other.LocalAddr())
 			}
-			require.NoError(t, returns(t, waits))
+			require.NoError(t, expect.Returns(t, waits))
 			requireReceives(t, open, "mine", transport.UnixAddr(""))
 		})
 	}
@@ -238,13 +219,10 @@ func TestUDPPorts(t *testing.T) {
 	again, err := OpenUDP(open.LocalAddr(), nil) // to share a port both have to ask for it
 	require.NoError(t, err)
 	defer again.Close()
-	_, err = OpenUDP(again.LocalAddr(), nil)
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.ErrorIs(t, expect.Err(OpenUDP(again.LocalAddr(), nil)), syscall.EADDRINUSE)
 
 	udpPair(t, "ipv6") // where there is no IPv6 the test ends here
-	six, err := OpenUDP(transport.FromAddrPort(netip.MustParseAddrPort("[::]:0")), nil)
-	require.NoError(t, err)
-	defer six.Close()
+	six := expect.Open(OpenUDP(transport.FromAddrPort(netip.MustParseAddrPort("[::]:0")), nil)).In(t)
 	raw, err := six.SyscallConn()
 	require.NoError(t, err)
 	only := 0
@@ -258,51 +236,41 @@ func TestUnixgramPaths(t *testing.T) {
 	at := transport.UnixAddr(filepath.Join(dir, "s"))
 
 	// A path that a dead process has left is taken over; Close removes it.
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)).In(t)
 	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: at.Path()}))
 	require.NoError(t, unix.Close(fd))
 	require.FileExists(t, at.Path())
-	d, err := OpenUnixgram(at, nil)
-	require.NoError(t, err)
-	_, err = OpenUnixgram(at, nil)
-	require.ErrorIs(t, err, syscall.EADDRINUSE, "one that lives is not")
+	d := expect.NoError(OpenUnixgram(at, nil)).In(t)
+	require.ErrorIs(t, expect.Err(OpenUnixgram(at, nil)), syscall.EADDRINUSE, "one that lives is not")
 	require.NoError(t, d.Close())
 	require.NoFileExists(t, at.Path())
 
 	// Disconnect removes it too; Release does not.
-	d, err = OpenUnixgram(at, nil)
-	require.NoError(t, err)
+	d = expect.NoError(OpenUnixgram(at, nil)).In(t)
 	require.NoError(t, d.Disconnect())
 	require.NoFileExists(t, at.Path())
-	d, err = OpenUnixgram(at, nil)
-	require.NoError(t, err)
+	d = expect.NoError(OpenUnixgram(at, nil)).In(t)
 	require.NoError(t, d.Release())
 	require.FileExists(t, at.Path())
 
 	// A path that belongs to somebody else by now stays.
-	d, err = OpenUnixgram(at, nil)
-	require.NoError(t, err)
+	d = expect.NoError(OpenUnixgram(at, nil)).In(t)
 	require.NoError(t, os.Remove(at.Path()))
-	other, err := OpenUnixgram(at, nil)
-	require.NoError(t, err)
+	other := expect.NoError(OpenUnixgram(at, nil)).In(t)
 	require.NoError(t, d.Close())
 	require.FileExists(t, at.Path())
 	require.NoError(t, other.Close())
 
 	// An attempt that fails leaves no path.
-	_, err = OpenUnixgram(at, transport.UnixAddr(filepath.Join(dir, "nobody")))
-	require.ErrorIs(t, err, syscall.ENOENT)
+	require.ErrorIs(t, expect.Err(OpenUnixgram(at, transport.UnixAddr(filepath.Join(dir, "nobody")))), syscall.ENOENT)
 	require.NoFileExists(t, at.Path())
 
-	d, err = OpenUnixgram(at, nil)
-	require.NoError(t, err)
-	_, err = d.SendTo(soon(t), []byte("x"), transport.UnixAddr(strings.Repeat("p", sys.MaxUnixPath+1)))
+	d = expect.NoError(OpenUnixgram(at, nil)).In(t)
+	_, err := d.SendTo(soon(t), []byte("x"), transport.UnixAddr(strings.Repeat("p", sys.MaxUnixPath+1)))
 	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
 	require.NoError(t, d.Close())
 
 	for _, tt := range []struct{ local, remote transport.Addr }{{loopback(), nil}, {nil, loopback()}, {transport.MemoryAddr("x"), nil}} {
-		_, err = OpenUnixgram(tt.local, tt.remote)
-		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorIs(t, expect.Err(OpenUnixgram(tt.local, tt.remote)), syscall.EINVAL)
 	}
 }

@@ -23,26 +23,20 @@ import (
 // but empty datagrams.
 func TestDatagramLength(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
-		_, err := open.NextLength(transport.NoWait())
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		_, err = open.NextLength(within(t, time.Millisecond))
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		waits := aside(func() error { return second(open.NextLength(context.Background())) })
+		require.ErrorIs(t, expect.Err(open.NextLength(transport.NoWait())), os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err(open.NextLength(within(t, time.Millisecond))), context.DeadlineExceeded)
+		waits := expect.Aside(func() error { return expect.Err(open.NextLength(context.Background())) })
 		expect.WaitsIn(t, "", "(*Datagram).NextLength(")
-		require.ErrorIs(t, second(open.NextLength(soon(t))), transport.ErrBusy)
-		_, _, err = open.RecvFrom(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, transport.ErrBusy)
+		require.ErrorIs(t, expect.Err(open.NextLength(soon(t))), transport.ErrBusy)
+		require.ErrorIs(t, expect.Err2(open.RecvFrom(soon(t), make([]byte, 1))), transport.ErrBusy)
 		for i, size := range []int{1, 100, 5000, 60000} {
 			sent := bytes.Repeat([]byte{byte(size)}, size)
-			_, err := connected.SendTo(soon(t), sent, nil)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(connected.SendTo(soon(t), sent, nil)))
 			if i == 0 {
-				require.NoError(t, returns(t, waits))
+				require.NoError(t, expect.Returns(t, waits))
 			}
 			for range 2 {
-				n, err := open.NextLength(soon(t))
-				require.NoError(t, err)
-				require.Equal(t, size, n)
+				require.Equal(t, size, expect.NoError(open.NextLength(soon(t))).In(t))
 			}
 			p := make([]byte, size)
 			n, from, err := open.RecvFrom(soon(t), p)
@@ -52,19 +46,17 @@ func TestDatagramLength(t *testing.T) {
 		}
 		sendsEmpty(t, connected)
 		requireSends(t, connected, "behind an empty one", nil)
-		n, err := open.NextLength(soon(t))
-		require.NoError(t, err)
+		n := expect.NoError(open.NextLength(soon(t))).In(t)
 		require.Equal(t, len("behind an empty one"), n)
-		_, _, err = open.RecvFrom(soon(t), make([]byte, 6))
-		var long *TooLongError
-		require.ErrorAs(t, err, &long)
+		_, _, err := open.RecvFrom(soon(t), make([]byte, 6))
+		long := expect.As[*TooLongError](t, err)
 		require.Equal(t, 6, long.Room)
 		require.Contains(t, []int{0, n}, long.Size, "as far as the system tells")
 
-		waits = aside(func() error { return second(open.NextLength(context.Background())) })
+		waits = expect.Aside(func() error { return expect.Err(open.NextLength(context.Background())) })
 		expect.WaitsIn(t, "", "(*Datagram).NextLength(")
 		require.NoError(t, open.Close())
-		require.ErrorIs(t, returns(t, waits), net.ErrClosed)
+		require.ErrorIs(t, expect.Returns(t, waits), net.ErrClosed)
 	})
 }
 

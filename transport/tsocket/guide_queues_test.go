@@ -4,7 +4,6 @@ package tsocket
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,51 +18,35 @@ import (
 
 func TestGuideQueues(t *testing.T) {
 	guideSection(t, "Async 'tevent_queue' based helper functions", []guideRule{
-		{"queued sends of datagrams are made one after the other", func(t *testing.T) {
-			slow := &mailroom{gate: make(chan struct{})}
-			var q transport.Queue
-			var calls []<-chan error
-			for i := range 10 {
-				send := func() error { return second(SendToQueue(soon(t), &q, slow, []byte{byte('0' + i)}, nil)) }
-				calls = append(calls, inLine(t, i, send))
-				slow.begun(t)
-			}
-			close(slow.gate)
-			for _, call := range calls {
-				require.NoError(t, returns(t, call), "never busy")
-			}
-			require.Equal(t, "0123456789", strings.Join(slow.sent, ""))
-			require.False(t, slow.overlap, "two at once")
-		}},
+		{"queued sends of datagrams are made one after the other", TestSendToQueue},
 		{"queued reads of packets are made one after the other", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			var q transport.Queue
 			var fs [3]framer
 			var calls []<-chan error
 			for i := range fs {
-				calls = append(calls, aside(func() error { return second(q.ReadPDU(soon(t), s, fs[i].next)) }))
+				calls = append(calls, expect.Aside(func() error { return expect.Err(q.ReadPDU(soon(t), s, fs[i].next)) }))
 				expect.WaitIn(t, i+1, "", "(*Queue).ReadPDU(")
 			}
-			_, err := c.Writev(soon(t), frames("0", "1", "2"))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(c.Writev(soon(t), frames("0", "1", "2"))))
 			for i, call := range calls {
-				require.NoError(t, returns(t, call))
+				require.NoError(t, expect.Returns(t, call))
 				require.Equal(t, fmt.Sprint(i), string(fs[i].body))
 			}
 		})},
 		{"queued writes are made one after the other", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			var q transport.Queue
 			big := make([]byte, 32<<20)
-			first := aside(func() error { return second(q.Writev(soon(t), c, big)) })
+			first := expect.Aside(func() error { return expect.Err(q.Writev(soon(t), c, big)) })
 			requireReads(t, s, "\x00") // it is on its way
 			var calls []<-chan error
 			for i := range 10 {
-				calls = append(calls, inLine(t, i+1, func() error { return second(q.Writev(soon(t), c, []byte{byte('0' + i)}, []byte("ab"))) }))
+				calls = append(calls, inLine(t, i+1, func() error { return expect.Err(q.Writev(soon(t), c, []byte{byte('0' + i)}, []byte("ab"))) }))
 			}
-			require.NoError(t, second(s.Readv(soon(t), big[1:])))
+			require.NoError(t, expect.Err(s.Readv(soon(t), big[1:])))
 			requireReads(t, s, "0ab1ab2ab3ab4ab5ab6ab7ab8ab9ab")
-			require.NoError(t, returns(t, first))
+			require.NoError(t, expect.Returns(t, first))
 			for _, call := range calls {
-				require.NoError(t, returns(t, call), "never busy")
+				require.NoError(t, expect.Returns(t, call), "never busy")
 			}
 		})},
 		{"the queue is an argument: several sockets may share one", TestQueueOfSeveralSockets},

@@ -25,19 +25,14 @@ import (
 func TestGuideStreams(t *testing.T) {
 	guideSection(t, "The tstream_context abstraction", []guideRule{
 		{"pending bytes are those received and not consumed, or none", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			n, err := s.PendingBytes()
-			require.NoError(t, err)
-			require.Zero(t, n)
-			_, err = c.Writev(soon(t), make([]byte, 10))
-			require.NoError(t, err)
+			require.Zero(t, expect.NoError(s.PendingBytes()).In(t))
+			require.NoError(t, expect.Err(c.Writev(soon(t), make([]byte, 10))))
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 10 && err == nil }, tooLong, time.Millisecond)
 		})},
 		{"pending bytes may be asked for inside a packet", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			_, err := c.Writev(soon(t), make([]byte, 100))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(c.Writev(soon(t), make([]byte, 100))))
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 100 && err == nil }, tooLong, time.Millisecond)
-			_, err = s.Readv(soon(t), make([]byte, 10))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 10))))
 			for left := 90; left > 0; {
 				parts := 3 // vectors of each packet
 				_, err := s.ReadPDU(soon(t), func() ([][]byte, error) {
@@ -52,32 +47,28 @@ func TestGuideStreams(t *testing.T) {
 				})
 				require.NoError(t, err)
 			}
-			_, err = c.Writev(soon(t), make([]byte, 5))
-			require.NoError(t, err)
-			read := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1), make([]byte, 9)); return err })
+			require.NoError(t, expect.Err(c.Writev(soon(t), make([]byte, 5))))
+			read := expect.Aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1), make([]byte, 9)); return err })
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			require.Eventually(t, func() bool { n, err := s.PendingBytes(); return n == 0 && err == nil },
 				tooLong, time.Millisecond, "none while the rest is waited for")
-			_, err = c.Writev(soon(t), make([]byte, 5))
-			require.NoError(t, err)
-			require.NoError(t, returns(t, read))
+			require.NoError(t, expect.Err(c.Writev(soon(t), make([]byte, 5))))
+			require.NoError(t, expect.Returns(t, read))
 		})},
 		{"pending bytes of a stream that has ended are an error", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
 			require.NoError(t, c.Disconnect())
-			_, err := c.PendingBytes()
-			require.ErrorIs(t, err, syscall.ENOTCONN)
+			require.ErrorIs(t, expect.Err(c.PendingBytes()), syscall.ENOTCONN)
 		})},
 		{"so is the plug-in's own", func(t *testing.T) {
 			cb, failed := transport.TCPCallbacks(), errors.New("it cannot tell")
 			cb.Pending = func(int) (int, error) { return 0, failed }
-			tr, err := transport.New(cb, nil)
-			require.NoError(t, err)
+			tr := expect.NoError(transport.New(cb, nil)).In(t)
 			c, _ := pair(t, tr, loopback())
-			require.ErrorIs(t, second(c.PendingBytes()), failed)
+			require.ErrorIs(t, expect.Err(c.PendingBytes()), failed)
 		}},
 		{"a read ends when every buffer is full", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			a, b := make([]byte, 2), make([]byte, 3)
-			read := aside(func() error { _, err := s.Readv(context.Background(), a, b); return err })
+			read := expect.Aside(func() error { _, err := s.Readv(context.Background(), a, b); return err })
 			for _, p := range []string{"1", "23", "4"} {
 				requireWrites(t, c, p)
 			}
@@ -87,40 +78,32 @@ func TestGuideStreams(t *testing.T) {
 			case <-time.After(5 * time.Millisecond):
 			}
 			requireWrites(t, c, "5")
-			require.NoError(t, returns(t, read))
+			require.NoError(t, expect.Returns(t, read))
 			require.Equal(t, "12345", string(a)+string(b))
 		})},
 		{"or when it fails", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			require.NoError(t, c.Close())
-			_, err := s.Readv(soon(t), make([]byte, 1))
-			require.Equal(t, io.EOF, err)
+			require.Equal(t, io.EOF, expect.Err(s.Readv(soon(t), make([]byte, 1))))
 		})},
 		{"a read gives the total length, never 0", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			requireWrites(t, c, "12345")
-			n, err := s.Readv(soon(t), make([]byte, 2), make([]byte, 3))
-			require.NoError(t, err)
-			require.EqualValues(t, 5, n)
-			_, err = s.Readv(soon(t))
-			require.ErrorIs(t, err, syscall.EINVAL)
+			require.EqualValues(t, 5, expect.NoError(s.Readv(soon(t), make([]byte, 2), make([]byte, 3))).In(t))
+			require.ErrorIs(t, expect.Err(s.Readv(soon(t))), syscall.EINVAL)
 		})},
 		{"a second read is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
+			first := expect.Aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
-			_, err := s.Readv(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, transport.ErrBusy)
+			require.ErrorIs(t, expect.Err(s.Readv(soon(t), make([]byte, 1))), transport.ErrBusy)
 			requireWrites(t, c, "x")
-			require.NoError(t, returns(t, first))
+			require.NoError(t, expect.Returns(t, first))
 		})},
 		{"to write an empty vector is invalid", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
 			for _, v := range [][][]byte{nil, {nil, {}}} {
-				_, err := c.Writev(soon(t), v...)
-				require.ErrorIs(t, err, syscall.EINVAL)
+				require.ErrorIs(t, expect.Err(c.Writev(soon(t), v...)), syscall.EINVAL)
 			}
 		})},
 		{"a write ends when every buffer has been delivered, and gives the total length", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			n, err := c.Writev(soon(t), []byte("12"), []byte("345"))
-			require.NoError(t, err)
-			require.EqualValues(t, 5, n)
+			require.EqualValues(t, 5, expect.NoError(c.Writev(soon(t), []byte("12"), []byte("345"))).In(t))
 			requireReads(t, s, "12345")
 		})},
 		{"or a write fails", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
@@ -131,29 +114,26 @@ func TestGuideStreams(t *testing.T) {
 		})},
 		{"a second write is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			big := make([]byte, 32<<20)
-			first := aside(func() error { _, err := c.Writev(context.Background(), big); return err })
-			_, err := s.Readv(soon(t), make([]byte, 1))
-			require.NoError(t, err)
-			_, err = c.Writev(soon(t), []byte("x"))
-			require.ErrorIs(t, err, transport.ErrBusy)
+			first := expect.Aside(func() error { _, err := c.Writev(context.Background(), big); return err })
+			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1))))
+			require.ErrorIs(t, expect.Err(c.Writev(soon(t), []byte("x"))), transport.ErrBusy)
 			require.ErrorIs(t, c.Disconnect(), transport.ErrBusy)
-			_, err = s.Readv(soon(t), big[1:])
-			require.NoError(t, err)
-			require.NoError(t, returns(t, first))
+			require.NoError(t, expect.Err(s.Readv(soon(t), big[1:])))
+			require.NoError(t, expect.Returns(t, first))
 		})},
 		{"to disconnect with an operation outstanding is busy", guideTCP(func(t *testing.T, c, s *transport.Stream) {
-			first := aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
+			first := expect.Aside(func() error { _, err := s.Readv(context.Background(), make([]byte, 1)); return err })
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			require.ErrorIs(t, s.Disconnect(), transport.ErrBusy)
 			require.NoError(t, c.Disconnect())
-			require.ErrorIs(t, returns(t, first), io.EOF)
+			require.ErrorIs(t, expect.Returns(t, first), io.EOF)
 			require.NoError(t, s.Disconnect())
 		})},
 		{"the resources can be freed at any time", guideTCP(func(t *testing.T, c, _ *transport.Stream) {
-			first := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
+			first := expect.Aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
 			expect.WaitsIn(t, "", "(*Stream).Readv(")
 			require.NoError(t, c.Close())
-			require.ErrorIs(t, returns(t, first), net.ErrClosed)
+			require.ErrorIs(t, expect.Returns(t, first), net.ErrClosed)
 		})},
 	})
 }
@@ -196,14 +176,13 @@ func TestGuidePDUs(t *testing.T) {
 		})},
 		{"or one of the stream", guideTCP(func(t *testing.T, c, s *transport.Stream) {
 			packet := frames("abc")
-			require.NoError(t, second(c.Writev(soon(t), packet[:len(packet)-1])))
+			require.NoError(t, expect.Err(c.Writev(soon(t), packet[:len(packet)-1])))
 			require.NoError(t, c.Disconnect())
 			var f framer
 			n, err := s.ReadPDU(soon(t), f.next)
 			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 			require.EqualValues(t, len(packet)-1, n)
-			_, err = s.ReadPDU(soon(t), new(framer).next)
-			require.Equal(t, io.EOF, err)
+			require.Equal(t, io.EOF, expect.Err(s.ReadPDU(soon(t), new(framer).next)))
 		})},
 	})
 }

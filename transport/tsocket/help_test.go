@@ -32,24 +32,10 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
-
-// aside runs an operation in another goroutine and gives its error.
-func aside(op func() error) <-chan error {
-	c := make(chan error, 1)
-	go func() { c <- op() }()
-	return c
-}
-
-// second is the error of a call with two results.
-func second[T any](_ T, err error) error { return err }
-
 func requireTimeout(t *testing.T, err error) {
 	t.Helper()
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	var op *transport.OpError
-	require.ErrorAs(t, err, &op)
+	op := expect.As[*transport.OpError](t, err)
 	require.True(t, op.Timeout())
 }
 
@@ -60,16 +46,13 @@ func loopback() transport.Addr {
 // wildcard is a family's wildcard, with port 0.
 func wildcard(t testing.TB, family string) transport.Addr {
 	t.Helper()
-	a, err := transport.ParseInet(family, "", 0)
-	require.NoError(t, err)
-	return a
+	return expect.NoError(transport.ParseInet(family, "", 0)).In(t)
 }
 
 // pair connects two streams over tr.
 func pair(t testing.TB, tr transport.Transport, at transport.Addr) (client, server *transport.Stream) {
 	t.Helper()
-	l, err := tr.Listen(at, 0)
-	require.NoError(t, err)
+	l := expect.NoError(tr.Listen(at, 0)).In(t)
 	defer l.Close()
 	return acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 }
@@ -84,7 +67,7 @@ func acceptOne(t testing.TB, l *transport.Listener, connect func() (*transport.S
 		connected <- err
 	}()
 	server, err := l.Accept(soon(t))
-	require.NoError(t, returns(t, connected))
+	require.NoError(t, expect.Returns(t, connected))
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
@@ -94,23 +77,20 @@ func acceptOne(t testing.TB, l *transport.Listener, connect func() (*transport.S
 func requireSpeak(t testing.TB, a, b *transport.Stream) {
 	t.Helper()
 	for _, way := range [][2]*transport.Stream{{a, b}, {b, a}} {
-		_, err := way[0].Writev(soon(t), []byte("words"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(way[0].Writev(soon(t), []byte("words"))))
 		requireReads(t, way[1], "words")
 	}
 }
 
 func requireWrites(t testing.TB, s *transport.Stream, text string) {
 	t.Helper()
-	_, err := s.Writev(soon(t), []byte(text))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Writev(soon(t), []byte(text))))
 }
 
 func requireReads(t testing.TB, s *transport.Stream, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 	require.Equal(t, want, string(got))
 }
 
@@ -148,7 +128,7 @@ func frames(bodies ...string) (b []byte) {
 // outstanding starts a receive and returns once the receive has claimed its direction.
 func outstanding(t testing.TB, d *Datagram, ctx context.Context) <-chan error {
 	t.Helper()
-	done := aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
+	done := expect.Aside(func() error { _, _, err := d.RecvFrom(ctx, make([]byte, 100)); return err })
 	require.Eventually(t, d.receiving.Load, tooLong, time.Millisecond)
 	return done
 }

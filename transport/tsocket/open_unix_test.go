@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/sys"
@@ -27,11 +28,8 @@ func TestOpenUnixgramUnnamed(t *testing.T) {
 
 // Package net's kinds of address can be used in place of those of package transport.
 func TestOpenTakesNetAddrs(t *testing.T) {
-	d, err := OpenUDP(&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)
-	require.NoError(t, err)
-	defer d.Close()
-	ap, err := transport.AddrPort(d.LocalAddr())
-	require.NoError(t, err)
+	d := expect.Open(OpenUDP(&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, nil)).In(t)
+	ap := expect.NoError(transport.AddrPort(d.LocalAddr())).In(t)
 	requireSends(t, d, "to myself", net.UDPAddrFromAddrPort(ap))
 	requireReceives(t, d, "to myself", d.LocalAddr())
 }
@@ -40,15 +38,9 @@ func TestOpenTakesNetAddrs(t *testing.T) {
 func TestOpenNamesTheAddress(t *testing.T) {
 	dir := sockdir.New(t)
 	at := func(name string) transport.Addr { return transport.UnixAddr(filepath.Join(dir, name)) }
-	u, err := OpenUDP(loopback(), nil)
-	require.NoError(t, err)
-	defer u.Close()
-	d, err := OpenUnixgram(at("d"), nil)
-	require.NoError(t, err)
-	defer d.Close()
-	l, err := transport.ListenTCP(loopback(), 0)
-	require.NoError(t, err)
-	defer l.Close()
+	u := expect.Open(OpenUDP(loopback(), nil)).In(t)
+	d := expect.Open(OpenUnixgram(at("d"), nil)).In(t)
+	l := expect.Open(transport.ListenTCP(loopback(), 0)).In(t)
 	for _, tt := range []struct {
 		about transport.Addr
 		open  func() (any, error)
@@ -66,55 +58,6 @@ func TestOpenNamesTheAddress(t *testing.T) {
 	}
 }
 
-// A path at which there is anything but the socket of a dead process is in use, and stays as it is.
-func TestUnixgramPathInUse(t *testing.T) {
-	for name, make := range map[string]func(t *testing.T, path string){
-		"file":      func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, nil, 0o600)) },
-		"directory": func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) },
-		"datagrams": func(t *testing.T, path string) {
-			d, err := OpenUnixgram(transport.UnixAddr(path), nil)
-			require.NoError(t, err)
-			t.Cleanup(func() { d.Close() })
-		},
-		"listener": func(t *testing.T, path string) {
-			l, err := transport.Unix().Listen(transport.UnixAddr(path), 0)
-			require.NoError(t, err)
-			t.Cleanup(func() {
-				// who finds the path taken leaves no trace here: no connection that has ended
-				_, err := l.Accept(transport.NoWait())
-				require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-				l.Close()
-			})
-		},
-		// A connect to such a socket would have to wait.
-		"full backlog": func(t *testing.T, path string) {
-			l, err := transport.Unix().Listen(transport.UnixAddr(path), 1)
-			require.NoError(t, err)
-			t.Cleanup(func() { l.Close() })
-			for {
-				c, err := transport.Unix().Connect(transport.NoWait(), transport.UnixAddr(path))
-				if err != nil {
-					require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-					return
-				}
-				t.Cleanup(func() { c.Close() })
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			at := transport.UnixAddr(filepath.Join(sockdir.New(t), "s"))
-			make(t, at.Path())
-			before, err := os.Lstat(at.Path())
-			require.NoError(t, err)
-			opened := aside(func() error { return second(OpenUnixgram(at, nil)) })
-			require.ErrorIs(t, returns(t, opened), syscall.EADDRINUSE)
-			after, err := os.Lstat(at.Path())
-			require.NoError(t, err)
-			require.True(t, os.SameFile(before, after))
-		})
-	}
-}
-
 // Closing an abstract socket removes no file of that name.
 func TestUnixgramAbstractHasNoFile(t *testing.T) {
 	if !sys.AbstractNames {
@@ -123,11 +66,9 @@ func TestUnixgramAbstractHasNoFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	name := fmt.Sprintf("@tsocket-test-%d", os.Getpid())
 	require.NoError(t, os.WriteFile(name, nil, 0o600))
-	d, err := OpenUnixgram(transport.UnixAddr(name), nil)
-	require.NoError(t, err)
+	d := expect.NoError(OpenUnixgram(transport.UnixAddr(name), nil)).In(t)
 	require.NoError(t, d.Close())
 	require.FileExists(t, name)
-	_, err = OpenUnixgram(transport.UnixAddr(name), transport.UnixAddr(name+"-nobody"))
-	require.Error(t, err)
+	require.Error(t, expect.Err(OpenUnixgram(transport.UnixAddr(name), transport.UnixAddr(name+"-nobody"))))
 	require.FileExists(t, name)
 }

@@ -52,7 +52,7 @@ func (m *mailroom) SendTo(ctx context.Context, p []byte, _ transport.Addr) (int,
 // inLine starts a call and returns once so many calls wait for their turn.
 func inLine(t testing.TB, waiting int, op func() error) <-chan error {
 	t.Helper()
-	call := aside(op)
+	call := expect.Aside(op)
 	if waiting > 0 {
 		expect.WaitIn(t, waiting, "", "(*Turns).Take(")
 	}
@@ -89,23 +89,20 @@ func TestSendToQueue(t *testing.T) {
 	_, err := SendToQueue(transport.NoWait(), q, m, []byte("never"), nil)
 	requireTimeout(t, err)
 	cancel()
-	require.ErrorIs(t, returns(t, calls[4]), context.Canceled)
-	require.ErrorIs(t, returns(t, calls[6]), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, calls[4]), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, calls[6]), context.Canceled)
 	stop() // cancels the call whose turn it is
-	require.ErrorIs(t, returns(t, calls[0]), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, calls[0]), context.Canceled)
 	close(m.gate)
 	for _, i := range []int{1, 3, 5, 7} {
-		require.NoError(t, returns(t, calls[i]), texts[i])
+		require.NoError(t, expect.Returns(t, calls[i]), texts[i])
 	}
-	require.EqualError(t, returns(t, calls[2]), "refused", "its own result")
+	require.EqualError(t, expect.Returns(t, calls[2]), "refused", "its own result")
 	require.Equal(t, []string{"one", "two", "three", "four"}, m.sent)
 	require.False(t, m.overlap, "two at once")
-	n, err := SendToQueue(transport.NoWait(), q, m, []byte("free again"), nil)
-	require.NoError(t, err)
-	require.Equal(t, 10, n)
+	require.Equal(t, 10, expect.NoError(SendToQueue(transport.NoWait(), q, m, []byte("free again"), nil)).In(t))
 	_, err = SendToQueue(ctx, q, m, []byte("never"), nil)
-	var op *transport.OpError
-	require.ErrorAs(t, err, &op)
+	op := expect.As[*transport.OpError](t, err)
 	require.Equal(t, transport.MemoryAddr("mailroom"), op.Addr)
 }
 
@@ -151,8 +148,7 @@ func TestSendToQueueOverUDP(t *testing.T) {
 		require.Len(t, g, count)
 	}
 	require.NoError(t, connected.Close())
-	_, err := SendToQueue(soon(t), q, connected, []byte("x"), nil)
-	require.ErrorIs(t, err, net.ErrClosed)
+	require.ErrorIs(t, expect.Err(SendToQueue(soon(t), q, connected, []byte("x"), nil)), net.ErrClosed)
 }
 
 // One queue for several sockets, a stream among them: each call waits for those before it.
@@ -161,29 +157,21 @@ func TestQueueOfSeveralSockets(t *testing.T) {
 	slow := &mailroom{gate: make(chan struct{})}
 	open, connected := udpPair(t, "ipv4")
 	mem := transport.NewMemory()
-	l, err := mem.Listen(transport.MemoryAddr(""), 1)
-	require.NoError(t, err)
-	defer l.Close()
-	c, err := mem.Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	defer c.Close()
-	s, err := l.Accept(soon(t))
-	require.NoError(t, err)
-	defer s.Close()
-	first := inLine(t, 0, func() error { return second(SendToQueue(soon(t), &q, slow, []byte("first"), nil)) })
+	l := expect.Open(mem.Listen(transport.MemoryAddr(""), 1)).In(t)
+	c := expect.Open(mem.Connect(soon(t), l.Addr())).In(t)
+	s := expect.Open(l.Accept(soon(t))).In(t)
+	first := inLine(t, 0, func() error { return expect.Err(SendToQueue(soon(t), &q, slow, []byte("first"), nil)) })
 	slow.begun(t)
-	sends := inLine(t, 1, func() error { return second(SendToQueue(soon(t), &q, connected, []byte("datagram"), nil)) })
-	writes := inLine(t, 2, func() error { return second(q.Writev(soon(t), c, []byte("bytes"))) })
-	_, _, err = open.RecvFrom(within(t, 20*time.Millisecond), make([]byte, 1))
+	sends := inLine(t, 1, func() error { return expect.Err(SendToQueue(soon(t), &q, connected, []byte("datagram"), nil)) })
+	writes := inLine(t, 2, func() error { return expect.Err(q.Writev(soon(t), c, []byte("bytes"))) })
+	_, _, err := open.RecvFrom(within(t, 20*time.Millisecond), make([]byte, 1))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	_, err = s.Read(transport.NoWait(), make([]byte, 1))
 	requireTimeout(t, err)
 	close(slow.gate)
 	for _, call := range []<-chan error{first, sends, writes} {
-		require.NoError(t, returns(t, call))
+		require.NoError(t, expect.Returns(t, call))
 	}
 	requireReceives(t, open, "datagram", connected.LocalAddr())
-	got := make([]byte, 5)
-	require.NoError(t, second(s.Readv(soon(t), got)))
-	require.Equal(t, "bytes", string(got))
+	requireReads(t, s, "bytes")
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // A use of the descriptor that meets a Close gets the same error as any other operation.
@@ -17,8 +19,7 @@ func TestSyscallConnAfterClose(t *testing.T) {
 		by   func() error
 		want error
 	}{one: {one.Close, net.ErrClosed}, other: {other.Disconnect, syscall.ENOTCONN}} {
-		raw, err := d.SyscallConn()
-		require.NoError(t, err)
+		raw := expect.NoError(d.SyscallConn()).In(t)
 		require.NoError(t, ends.by())
 		require.ErrorIs(t, raw.Control(func(uintptr) {}), ends.want)
 		require.ErrorIs(t, raw.Read(func(uintptr) bool { return true }), ends.want)

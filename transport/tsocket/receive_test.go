@@ -20,7 +20,7 @@ func TestReceiveWhole(t *testing.T) {
 		var earlier, was []byte
 		for _, size := range []int{1, 1472, 60_000, 2, 9000} {
 			sent := bytes.Repeat([]byte{byte(size), 7}, size)[:size]
-			require.NoError(t, second(connected.SendTo(soon(t), sent, nil)))
+			require.NoError(t, expect.Err(connected.SendTo(soon(t), sent, nil)))
 			got, from, err := open.Receive(soon(t))
 			require.NoError(t, err)
 			require.Equal(t, sent, got)
@@ -34,25 +34,22 @@ func TestReceiveWhole(t *testing.T) {
 
 func TestReceiveWaits(t *testing.T) {
 	datagramPairs(t, func(t *testing.T, open, connected *Datagram) {
-		_, _, err := open.Receive(transport.NoWait())
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err2(open.Receive(transport.NoWait())), os.ErrDeadlineExceeded)
 		ctx, cancel := context.WithCancel(t.Context())
-		waits := aside(func() error { _, _, err := open.Receive(ctx); return err })
+		waits := expect.Aside(func() error { _, _, err := open.Receive(ctx); return err })
 		expect.WaitsIn(t, "", "(*Datagram).Receive(")
-		_, _, err = open.Receive(soon(t))
-		require.ErrorIs(t, err, transport.ErrBusy)
-		_, _, err = open.RecvFrom(soon(t), make([]byte, 1))
-		require.ErrorIs(t, err, transport.ErrBusy)
+		require.ErrorIs(t, expect.Err2(open.Receive(soon(t))), transport.ErrBusy)
+		require.ErrorIs(t, expect.Err2(open.RecvFrom(soon(t), make([]byte, 1))), transport.ErrBusy)
 		cancel()
-		require.ErrorIs(t, returns(t, waits), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, waits), context.Canceled)
 		requireSends(t, connected, "still there", nil)
 		p, _, err := open.Receive(soon(t))
 		require.NoError(t, err)
 		require.Equal(t, "still there", string(p))
-		waits = aside(func() error { _, _, err := open.Receive(context.Background()); return err })
+		waits = expect.Aside(func() error { _, _, err := open.Receive(context.Background()); return err })
 		expect.WaitsIn(t, "", "(*Datagram).Receive(")
 		require.NoError(t, open.Close())
-		require.ErrorIs(t, returns(t, waits), net.ErrClosed)
+		require.ErrorIs(t, expect.Returns(t, waits), net.ErrClosed)
 	})
 }
 
@@ -66,7 +63,7 @@ func TestReceiveBlind(t *testing.T) {
 	open, connected := udpPair(t, "ipv4")
 	open.sock = blind{open.sock}
 	for _, text := range []string{"short", string(bytes.Repeat([]byte("long"), 15_000))} {
-		require.NoError(t, second(connected.SendTo(soon(t), []byte(text), nil)))
+		require.NoError(t, expect.Err(connected.SendTo(soon(t), []byte(text), nil)))
 		p, from, err := open.Receive(soon(t))
 		require.NoError(t, err)
 		require.Equal(t, text, string(p))

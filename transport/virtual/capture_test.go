@@ -22,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -62,29 +63,21 @@ func TestTraceCapture(t *testing.T) {
 				}
 				c, s := acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 				question, answer := noise(100_001), noise(50_000)
-				done := aside(func() error {
-					_, err := c.Writev(soon(t), question[:3], question[3:4], question[4:])
-					return err
+				done := expect.Aside(func() error {
+					return expect.Err(c.Writev(soon(t), question[:3], question[3:4], question[4:]))
 				})
-				_, err = s.Readv(soon(t), make([]byte, len(question)))
-				require.NoError(t, err)
-				require.NoError(t, returns(t, done))
-				done = aside(func() error {
-					_, err := s.Writev(soon(t), answer)
-					return err
-				})
-				_, err = c.Readv(soon(t), make([]byte, len(answer)))
-				require.NoError(t, err)
-				require.NoError(t, returns(t, done))
+				require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(question)))))
+				require.NoError(t, expect.Returns(t, done))
+				done = expect.Aside(func() error { return expect.Err(s.Writev(soon(t), answer)) })
+				require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, len(answer)))))
+				require.NoError(t, expect.Returns(t, done))
 				if end == "connecting" {
 					require.NoError(t, s.CloseWrite())
-					_, err = c.Read(soon(t), make([]byte, 1))
-					require.Equal(t, io.EOF, err)
+					require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
 				}
 				require.NoError(t, c.Close())
 				if end == "accepting" {
-					_, err = s.Read(soon(t), make([]byte, 1))
-					require.Equal(t, io.EOF, err)
+					require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), make([]byte, 1))))
 				}
 				require.NoError(t, s.Close())
 				require.NoError(t, capture.Close())
@@ -104,8 +97,7 @@ func TestTraceCapture(t *testing.T) {
 					}
 				}
 				if strings.Contains(tt.name, "tcp") {
-					called, err := transport.AddrPort(l.Addr())
-					require.NoError(t, err)
+					called := expect.NoError(transport.AddrPort(l.Addr())).In(t)
 					require.Contains(t, k.bytes, called)
 					require.NotEqual(t, called, k.caller)
 				} else {
@@ -184,18 +176,13 @@ func TestTraceOrder(t *testing.T) {
 		capture := NewCapture(&file)
 		c, s := pair(t, Trace(tr, TraceOptions{Capture: capture}), transport.MemoryAddr(""))
 		_ = s
-		done := aside(func() error {
-			_, err := c.Writev(soon(t), []byte("question"))
-			return err
-		})
+		done := expect.Aside(func() error { return expect.Err(c.Writev(soon(t), []byte("question"))) })
 		<-held
-		_, err := s.Readv(soon(t), make([]byte, 8))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 8))))
 		requireWrites(t, s, "answer")
-		_, err = c.Readv(soon(t), make([]byte, 6))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 6))))
 		close(read)
-		require.NoError(t, returns(t, done))
+		require.NoError(t, expect.Returns(t, done))
 		require.NoError(t, capture.Close())
 		var texts []string
 		for _, d := range dissect(t, file.Bytes()) {
@@ -216,13 +203,13 @@ func TestCaptureBesideBlockedWrite(t *testing.T) {
 		capture := NewCapture(file)
 		c, s := tracedPair(t, transport.NewMemory(), TraceOptions{Capture: capture})
 		long := noise(2 * memoryWindow)
-		sent := aside(func() error { return second(c.Writev(context.Background(), long)) })
+		sent := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), long)) })
 		synctest.Wait()
 		time.Sleep(time.Second)
 		requireWrites(t, s, "meanwhile")
 		requireReads(t, c, "meanwhile")
 		require.NoError(t, s.CloseWrite())
-		require.Equal(t, io.EOF, second(c.Read(soon(t), make([]byte, 1))))
+		require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
 		require.NoError(t, capture.Flush())
 		var seen []string
 		for _, d := range dissect(t, file.Bytes())[3:] {
@@ -232,7 +219,7 @@ func TestCaptureBesideBlockedWrite(t *testing.T) {
 		}
 		require.Equal(t, []string{"PAmeanwhile", "FA"}, seen)
 
-		require.NoError(t, second(s.Readv(soon(t), make([]byte, len(long)))))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(long)))))
 		require.NoError(t, <-sent)
 		require.NoError(t, c.Close())
 		require.NoError(t, capture.Close())
@@ -302,16 +289,14 @@ func TestTraceFlushes(t *testing.T) {
 		capture := NewCapture(&file)
 		c, s := pair(t, Trace(transport.NewMemory(), TraceOptions{Capture: capture}), transport.MemoryAddr(""))
 		for _, text := range []string{"one", "two", "three", "four"} {
-			_, err := c.Writev(context.Background(), []byte(text))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte(text))))
 			requireReads(t, s, text)
 			synctest.Wait()
 			require.Equal(t, 2, strings.Count(file.String(), text), "at both ends")
 			c, s = s, c
 		}
 		require.NoError(t, capture.Close())
-		_, err := c.Writev(context.Background(), []byte("later"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("later"))))
 		require.NotContains(t, file.String(), "later")
 	})
 }
@@ -348,8 +333,7 @@ func TestTraceReset(t *testing.T) {
 		At: []FaultAt{{Kind: FaultReset, Side: FaultConnected, Offset: 2}},
 	}), TraceOptions{Capture: capture}), transport.MemoryAddr(""))
 	requireWrites(t, s, "abc")
-	_, err := c.Readv(soon(t), make([]byte, 3))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(c.Readv(soon(t), make([]byte, 3))), syscall.ECONNRESET)
 	require.NoError(t, c.Close())
 	require.NoError(t, capture.Close())
 	for _, k := range talks(t, dissect(t, file.Bytes())) {
@@ -382,20 +366,18 @@ func TestTraceResetFromAbove(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var file, log bytes.Buffer
 			capture := NewCapture(&file)
-			l, err := tt.tr.Listen(tt.at, 0)
-			require.NoError(t, err)
-			defer l.Close()
+			l := expect.Open(tt.tr.Listen(tt.at, 0)).In(t)
 			level := &slog.HandlerOptions{Level: slog.LevelDebug}
 			traced := Trace(tt.tr, TraceOptions{Capture: capture, Log: slog.New(slog.NewTextHandler(&log, level))})
 			faulty := Fault(traced, FaultOptions{At: []FaultAt{{Kind: FaultReset, Write: true, Offset: 5}}})
 			c, s := acceptOne(t, l, func() (*transport.Stream, error) { return faulty.Connect(soon(t), l.Addr()) })
-			require.ErrorIs(t, second(c.Writev(soon(t), []byte("0123456789"))), syscall.ECONNRESET)
+			require.ErrorIs(t, expect.Err(c.Writev(soon(t), []byte("0123456789"))), syscall.ECONNRESET)
 			requireReads(t, s, "01234")
 			flag, end, told := "FA", io.EOF, "closed"
 			if tt.reset {
 				flag, end, told = "RA", error(syscall.ECONNRESET), "reset"
 			}
-			require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), end)
+			require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), end)
 			require.NoError(t, c.Close())
 			require.NoError(t, capture.Close())
 			k := talks(t, dissect(t, file.Bytes()))[0]
@@ -423,8 +405,7 @@ func TestTraceUnfinishedHandshake(t *testing.T) {
 		"closed":  func(t *testing.T, c, s *transport.Stream) { require.NoError(t, c.Close()) },
 		"reset": func(t *testing.T, c, s *transport.Stream) {
 			require.NoError(t, s.Close())
-			_, err := c.Read(soon(t), make([]byte, 1))
-			require.ErrorIs(t, err, syscall.ECONNRESET)
+			require.ErrorIs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -462,23 +443,22 @@ func TestTraceReadsBesideWrite(t *testing.T) {
 			var file bytes.Buffer
 			capture := NewCapture(&file)
 			c, s := tracedPair(t, tr, TraceOptions{Capture: capture})
-			asked := aside(func() error { _, err := c.Writev(soon(t), []byte("question")); return err })
+			asked := expect.Aside(func() error { _, err := c.Writev(soon(t), []byte("question")); return err })
 			<-held
 			answer := noise(100_000)
-			answered := aside(func() error { _, err := s.Writev(soon(t), answer); return err })
+			answered := expect.Aside(func() error { _, err := s.Writev(soon(t), answer); return err })
 			b := make([]byte, 1000)
 			for got := 0; got < len(answer); {
-				n, err := c.Read(soon(t), b)
-				require.NoError(t, err)
+				n := expect.NoError(c.Read(soon(t), b)).In(t)
 				got += n
 				clear(b)
 			}
-			require.NoError(t, returns(t, answered))
+			require.NoError(t, expect.Returns(t, answered))
 			if first == "capture" {
 				require.NoError(t, capture.Close())
 			}
 			close(goOn)
-			require.NoError(t, returns(t, asked))
+			require.NoError(t, expect.Returns(t, asked))
 			require.NoError(t, capture.Close())
 			all := talks(t, dissect(t, file.Bytes()))
 			require.Len(t, all, 1)
@@ -514,11 +494,11 @@ func TestTraceHalfClosedBesideWrite(t *testing.T) {
 	var file bytes.Buffer
 	capture := NewCapture(&file)
 	c, s := tracedPair(t, tr, TraceOptions{Capture: capture})
-	sent := aside(func() error { return second(c.Writev(soon(t), []byte("the last"))) })
+	sent := expect.Aside(func() error { return expect.Err(c.Writev(soon(t), []byte("the last"))) })
 	<-held
 	require.NoError(t, c.CloseWrite())
 	close(goOn)
-	require.NoError(t, returns(t, sent))
+	require.NoError(t, expect.Returns(t, sent))
 	requireWrites(t, s, "later")
 	requireReads(t, c, "later")
 	require.NoError(t, c.Close())

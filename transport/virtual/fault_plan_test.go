@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -98,7 +99,7 @@ func TestFaultRepeats(t *testing.T) {
 		c, s := pair(t, Fault(tr, FaultOptions{Seed: seed, Read: everything(), Write: everything(), Done: d.write}), at)
 		data := noise(100_000)
 		rng := rand.New(rand.NewPCG(sizes, 0))
-		done := aside(func() error {
+		done := expect.Aside(func() error {
 			for left := data; len(left) > 0; {
 				a := left[:min(len(left), 1+rng.IntN(3000))]
 				k := rng.IntN(len(a))
@@ -117,7 +118,7 @@ func TestFaultRepeats(t *testing.T) {
 			}
 			require.NoError(t, err)
 		}
-		require.NoError(t, returns(t, done))
+		require.NoError(t, expect.Returns(t, done))
 		require.NoError(t, s.Close())
 		require.Len(t, o.got, len(data))
 		o.written, o.read = d.of(FaultConnected, true), d.of(FaultAccepted, false)
@@ -143,8 +144,7 @@ func TestFaultConnectionsDiffer(t *testing.T) {
 	tr := Fault(transport.NewMemory(), FaultOptions{Write: Faults{Split: 0.5}, Done: d.write})
 	for range 2 {
 		c, s := pair(t, tr, transport.MemoryAddr(""))
-		_, err := c.Writev(soon(t), noise(30_000))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(soon(t), noise(30_000))))
 		require.NoError(t, c.Close())
 		require.NoError(t, s.Close())
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -40,10 +41,7 @@ func TestFaultReset(t *testing.T) {
 				}
 				var beside <-chan error
 				if write { // the reset ends a read that waits, too
-					beside = aside(func() error {
-						_, err := c.Read(context.Background(), make([]byte, 1))
-						return err
-					})
+					beside = expect.Aside(func() error { return expect.Err(c.Read(context.Background(), make([]byte, 1))) })
 				}
 				n, err := from.Writev(soon(t), []byte("0123456789")[:5], []byte("56789abcdef"))
 				if write {
@@ -61,24 +59,21 @@ func TestFaultReset(t *testing.T) {
 					}
 					require.Equal(t, "0123456789abcdef"[:offset], string(got))
 				}
-				var fault *FaultError
-				require.ErrorAs(t, err, &fault)
+				fault := expect.As[*FaultError](t, err)
 				require.ErrorIs(t, err, syscall.ECONNRESET)
 				require.Equal(t, offset, fault.Event.Offset)
 				require.ErrorContains(t, err, "injected reset at byte")
 				if write {
-					require.ErrorAs(t, returns(t, beside), &fault)
+					require.ErrorAs(t, expect.Returns(t, beside), &fault)
 				}
-				_, err = c.Read(soon(t), make([]byte, 1))
-				require.ErrorAs(t, err, &fault)
+				require.ErrorAs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), &fault)
 				_, err = c.Writev(soon(t), []byte("x"))
 				if write && offset > 0 {
 					require.ErrorIs(t, err, transport.ErrPoisoned, "it was cut off half-way")
 				} else {
 					require.ErrorAs(t, err, &fault)
 				}
-				_, err = c.PendingBytes()
-				require.ErrorAs(t, err, &fault)
+				require.ErrorAs(t, expect.Err(c.PendingBytes()), &fault)
 				require.ErrorAs(t, c.CloseWrite(), &fault)
 				if write {
 					b := make([]byte, offset+1)
@@ -107,8 +102,7 @@ func readsAt(t *testing.T, s *transport.Stream) func(want string, at time.Durati
 	return func(want string, at time.Duration) {
 		t.Helper()
 		b := make([]byte, 100)
-		n, err := s.Read(context.Background(), b)
-		require.NoError(t, err)
+		n := expect.NoError(s.Read(context.Background(), b)).In(t)
 		require.Equal(t, want, string(b[:n]))
 		require.Equal(t, at, time.Since(begin))
 	}
@@ -129,13 +123,9 @@ func TestFaultTimes(t *testing.T) {
 		begin := time.Now()
 		read := readsAt(t, s)
 		write := func(text string) {
-			_, err := c.Writev(context.Background(), []byte(text))
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte(text))))
 		}
-		written := aside(func() error {
-			_, err := c.Writev(context.Background(), []byte("012345678"))
-			return err
-		})
+		written := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), []byte("012345678"))) })
 		read("012", 0)
 		read("345", 2*time.Second)
 		require.NoError(t, <-written)
@@ -165,12 +155,10 @@ func TestFaultErrorAfterJoin(t *testing.T) {
 	}, nil), transport.MemoryAddr(""))
 	s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Minute}}}))
 	p := make([]byte, 10)
-	n, err := s.Read(soon(t), p)
-	require.NoError(t, err)
+	n := expect.NoError(s.Read(soon(t), p)).In(t)
 	require.Equal(t, "abc", string(p[:n]))
-	require.ErrorIs(t, second(s.Read(soon(t), p)), syscall.ENOMEM)
-	n, err = s.Read(soon(t), p)
-	require.NoError(t, err)
+	require.ErrorIs(t, expect.Err(s.Read(soon(t), p)), syscall.ENOMEM)
+	n = expect.NoError(s.Read(soon(t), p)).In(t)
 	require.Equal(t, "def", string(p[:n]))
 }
 
@@ -180,10 +168,9 @@ func TestFaultJoinSingleTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 		s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Hour}}}))
-		require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("abc"))))
 		p := make([]byte, 1)
-		n, err := s.Read(transport.NoWait(), p)
-		require.NoError(t, err)
+		n := expect.NoError(s.Read(transport.NoWait(), p)).In(t)
 		require.Equal(t, "a", string(p[:n]))
 		readsAt(t, s)("bc", 0)
 	})
@@ -196,7 +183,7 @@ func TestFaultJoinGivenUp(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 			s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{{Kind: FaultJoin, Bytes: 6, For: time.Hour}}}))
-			require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("abc"))))
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			if end == context.Canceled {
@@ -219,18 +206,14 @@ func TestFaultPendingDuringRead(t *testing.T) {
 		s = open(t)(FaultStream(s, FaultOptions{At: []FaultAt{
 			{Kind: FaultJoin, Bytes: 6, For: time.Minute}, {Kind: FaultDelay, For: time.Hour},
 		}}))
-		read := aside(func() error { return second(s.Readv(context.Background(), make([]byte, 6))) })
+		read := expect.Aside(func() error { return expect.Err(s.Readv(context.Background(), make([]byte, 6))) })
 		for _, want := range []int{3, 6} {
-			require.NoError(t, second(c.Writev(context.Background(), []byte("abc"))))
+			require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("abc"))))
 			synctest.Wait()
-			pending, err := s.PendingBytes()
-			require.NoError(t, err)
-			require.Equal(t, want, pending)
+			require.Equal(t, want, expect.NoError(s.PendingBytes()).In(t))
 		}
 		require.NoError(t, <-read)
-		pending, err := s.PendingBytes()
-		require.NoError(t, err)
-		require.Zero(t, pending)
+		require.Zero(t, expect.NoError(s.PendingBytes()).In(t))
 	})
 }
 
@@ -247,25 +230,16 @@ func TestFaultDelayEnds(t *testing.T) {
 		n, err := c.Writev(short, []byte("abc"))
 		require.Zero(t, n)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		_, err = c.Writev(transport.NoWait(), []byte("abc"))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		_, err = c.Writev(context.Background(), []byte("abc"))
-		require.NoError(t, err)
+		require.ErrorIs(t, expect.Err(c.Writev(transport.NoWait(), []byte("abc"))), os.ErrDeadlineExceeded)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("abc"))))
 		require.Equal(t, time.Hour, time.Since(begin))
 
-		_, err = s.Read(transport.NoWait(), make([]byte, 3))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		pending, err := s.PendingBytes()
-		require.NoError(t, err)
-		require.Equal(t, 3, pending)
+		require.ErrorIs(t, expect.Err(s.Read(transport.NoWait(), make([]byte, 3))), os.ErrDeadlineExceeded)
+		require.Equal(t, 3, expect.NoError(s.PendingBytes()).In(t))
 		short, cancel = context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		_, err = s.Read(short, make([]byte, 3))
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		closed := aside(func() error {
-			_, err := s.Read(context.Background(), make([]byte, 3))
-			return err
-		})
+		require.ErrorIs(t, expect.Err(s.Read(short, make([]byte, 3))), context.DeadlineExceeded)
+		closed := expect.Aside(func() error { return expect.Err(s.Read(context.Background(), make([]byte, 3))) })
 		synctest.Wait()
 		require.NoError(t, s.Close())
 		require.ErrorIs(t, <-closed, net.ErrClosed)
@@ -280,14 +254,10 @@ func TestFaultJoinedEnd(t *testing.T) {
 	requireWrites(t, c, "abc")
 	require.NoError(t, c.Close())
 	b := make([]byte, 2)
-	_, err := s.Readv(soon(t), b)
-	require.NoError(t, err)
-	n, err := s.Read(soon(t), b)
-	require.NoError(t, err)
-	require.Equal(t, 1, n)
+	require.NoError(t, expect.Err(s.Readv(soon(t), b)))
+	require.Equal(t, 1, expect.NoError(s.Read(soon(t), b)).In(t))
 	for range 2 {
-		_, err = s.Read(soon(t), b)
-		require.Equal(t, io.EOF, err)
+		require.Equal(t, io.EOF, expect.Err(s.Read(soon(t), b)))
 	}
 }
 
@@ -303,10 +273,10 @@ func TestFaultDelayPauses(t *testing.T) {
 		defer client.Close()
 		defer server.Close()
 		requireWrites(t, server, "x")
-		read := aside(func() error { _, err := client.Readv(context.Background(), make([]byte, 1)); return err })
+		read := expect.Aside(func() error { _, err := client.Readv(context.Background(), make([]byte, 1)); return err })
 		q := client.Posts(nil)
-		write := func() error { return second(q.Deliver(context.Background(), []byte("y"))) }
-		written := aside(write)
+		write := func() error { return expect.Err(q.Deliver(context.Background(), []byte("y"))) }
+		written := expect.Aside(write)
 		synctest.Wait()
 		begin := time.Now()
 		require.NoError(t, client.PauseRead(soon(t)))
@@ -316,12 +286,10 @@ func TestFaultDelayPauses(t *testing.T) {
 		require.Less(t, time.Since(begin), time.Second)
 		client.Resume()
 		q.Unhold()
-		_, err := client.Readv(context.Background(), make([]byte, 1))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(client.Readv(context.Background(), make([]byte, 1))))
 		require.NoError(t, write())
 		require.GreaterOrEqual(t, time.Since(begin), 50*time.Second)
-		_, err = server.Readv(soon(t), make([]byte, 1))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(server.Readv(soon(t), make([]byte, 1))))
 	})
 }
 
@@ -332,13 +300,11 @@ func TestFaultResetEndsDelay(t *testing.T) {
 			{Kind: FaultDelay, Side: FaultConnected, For: time.Hour},
 			{Kind: FaultReset, Side: FaultConnected, Write: true},
 		}}), transport.MemoryAddr(""))
-		_, err := s.Writev(context.Background(), []byte("held"))
-		require.NoError(t, err)
-		read := aside(func() error { _, err := c.Read(context.Background(), make([]byte, 4)); return err })
+		require.NoError(t, expect.Err(s.Writev(context.Background(), []byte("held"))))
+		read := expect.Aside(func() error { _, err := c.Read(context.Background(), make([]byte, 4)); return err })
 		synctest.Wait()
-		_, err = c.Writev(context.Background(), []byte("x"))
-		require.ErrorIs(t, err, syscall.ECONNRESET)
-		require.ErrorIs(t, returns(t, read), syscall.ECONNRESET)
+		require.ErrorIs(t, expect.Err(c.Writev(context.Background(), []byte("x"))), syscall.ECONNRESET)
+		require.ErrorIs(t, expect.Returns(t, read), syscall.ECONNRESET)
 	})
 }
 
@@ -349,7 +315,7 @@ func TestFaultJoinBytes(t *testing.T) {
 			At: []FaultAt{{Kind: FaultJoin, Side: FaultAccepted, Offset: 2, Bytes: 3, For: time.Hour}},
 		}), transport.MemoryAddr(""))
 		read := readsAt(t, s)
-		require.NoError(t, second(c.Writev(context.Background(), []byte("012"))))
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("012"))))
 		read("01", 0)
 		time.AfterFunc(time.Second, func() { _, _ = c.Writev(context.Background(), []byte("345")) })
 		read("234", time.Second)
@@ -370,8 +336,7 @@ func TestFaultJoinManyPieces(t *testing.T) {
 			}
 		}()
 		b := make([]byte, 10)
-		n, err := s.Read(context.Background(), b)
-		require.NoError(t, err)
+		n := expect.NoError(s.Read(context.Background(), b)).In(t)
 		require.Equal(t, "01234", string(b[:n]))
 	})
 }
@@ -383,11 +348,11 @@ func TestFaultDelayLifted(t *testing.T) {
 		c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: FaultDelay, Write: true, For: time.Hour}}}),
 			transport.MemoryAddr(""))
 		begin := time.Now()
-		write := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
+		write := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), []byte("x"))) })
 		synctest.Wait()
 		require.NoError(t, c.CloseWrite())
 		require.ErrorIs(t, <-write, syscall.EPIPE)
-		require.ErrorIs(t, second(c.Writev(transport.NoWait(), []byte("x"))), syscall.EPIPE)
+		require.ErrorIs(t, expect.Err(c.Writev(transport.NoWait(), []byte("x"))), syscall.EPIPE)
 		require.Zero(t, time.Since(begin))
 	})
 }
@@ -400,8 +365,7 @@ func TestFaultDelayForEver(t *testing.T) {
 		}}), transport.MemoryAddr(""))
 		ctx, cancel := context.WithTimeout(context.Background(), 1000*time.Hour)
 		defer cancel()
-		_, err := c.Writev(ctx, []byte("late"))
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, expect.Err(c.Writev(ctx, []byte("late"))), context.DeadlineExceeded)
 	})
 }
 
@@ -426,8 +390,7 @@ func TestFaultSplitIsNoShortWrite(t *testing.T) {
 	for kind, want := range map[FaultKind]int64{FaultSplit: 9, FaultShortWrite: 3} {
 		c, s := pair(t, Fault(transport.NewMemory(), FaultOptions{At: []FaultAt{{Kind: kind, Side: FaultConnected, Write: true, Offset: 3}}}),
 			transport.MemoryAddr(""))
-		n, err := c.WriteSome(soon(t), []byte("012345678"))
-		require.NoError(t, err)
+		n := expect.NoError(c.WriteSome(soon(t), []byte("012345678"))).In(t)
 		require.Equal(t, want, n, "%v", kind)
 		requireReads(t, s, "012345678"[:n])
 	}
@@ -439,9 +402,7 @@ func TestFaultSplitIsNoShortWrite(t *testing.T) {
 	}}))
 	c = open(t)(FaultStream(c, FaultOptions{}))
 	for _, text := range []string{"012", "3456"} {
-		n, err := c.WriteSome(soon(t), []byte("0123456"[text[0]-'0':]))
-		require.NoError(t, err)
-		require.EqualValues(t, len(text), n)
+		require.EqualValues(t, len(text), expect.NoError(c.WriteSome(soon(t), []byte("0123456"[text[0]-'0':]))).In(t))
 		requireReads(t, s, text)
 	}
 }

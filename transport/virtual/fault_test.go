@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -65,13 +66,10 @@ func TestFaultNotMovable(t *testing.T) {
 	_, _, err := c.Export()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "fault cannot be handed off")
-	_, err = tr.Import(-1, nil)
-	require.ErrorContains(t, err, "fault cannot be handed off")
-	_, err = tr.ImportListener(-1)
-	require.ErrorContains(t, err, "fault cannot be handed off")
+	require.ErrorContains(t, expect.Err(tr.Import(-1, nil)), "fault cannot be handed off")
+	require.ErrorContains(t, expect.Err(tr.ImportListener(-1)), "fault cannot be handed off")
 	requireWrites(t, c, "still here")
-	_, err = s.Readv(soon(t), make([]byte, 10))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 10))))
 }
 
 func TestFaultLog(t *testing.T) {
@@ -99,9 +97,7 @@ func TestFaultAcceptNumbers(t *testing.T) {
 	results := make(chan result, 2)
 	var at []transport.Addr
 	for i := range 2 {
-		l, err := tr.Listen(transport.MemoryAddr(""), 0)
-		require.NoError(t, err)
-		defer l.Close()
+		l := expect.Open(tr.Listen(transport.MemoryAddr(""), 0)).In(t)
 		at = append(at, l.Addr())
 		go func() { s, err := l.Accept(soon(t)); results <- result{s, err} }()
 		buf := make([]byte, 1<<20)
@@ -112,7 +108,7 @@ func TestFaultAcceptNumbers(t *testing.T) {
 	var numbers []int
 	for _, a := range at {
 		c := open(t)(tr.Connect(soon(t), a))
-		r := returns(t, results)
+		r := expect.Returns(t, results)
 		s := open(t)(r.s, r.err)
 		requireWrites(t, c, "x")
 		requireReads(t, s, "x")
@@ -126,5 +122,5 @@ func TestFaultKeepsPlaces(t *testing.T) {
 	at := []FaultAt{{Kind: FaultReset, Side: FaultConnected, Write: true}}
 	c, _ := pair(t, Fault(transport.NewMemory(), FaultOptions{At: at}), transport.MemoryAddr(""))
 	at[0].Kind = FaultSplit
-	require.ErrorContains(t, second(c.Writev(soon(t), []byte("x"))), "injected")
+	require.ErrorContains(t, expect.Err(c.Writev(soon(t), []byte("x"))), "injected")
 }

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,18 +17,11 @@ import (
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
 
 // pair connects two streams over tr.
-func pair(t testing.TB, tr transport.Transport, at transport.Addr) (
-	client, server *transport.Stream,
-) {
+func pair(t testing.TB, tr transport.Transport, at transport.Addr) (client, server *transport.Stream) {
 	t.Helper()
-	l, err := tr.Listen(at, 0)
-	require.NoError(t, err)
+	l := expect.NoError(tr.Listen(at, 0)).In(t)
 	defer l.Close()
-	return acceptOne(t, l, func() (*transport.Stream, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		return tr.Connect(ctx, l.Addr())
-	})
+	return acceptOne(t, l, func() (*transport.Stream, error) { return tr.Connect(soon(t), l.Addr()) })
 }
 
 // acceptOne connects with connect and accepts at l.
@@ -43,9 +35,7 @@ func acceptOne(
 		client, err = connect()
 		connected <- err
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	server, err := l.Accept(ctx)
+	server, err := l.Accept(soon(t))
 	require.NoError(t, <-connected)
 	require.NoError(t, err)
 	t.Cleanup(func() { client.Close(); server.Close() })
@@ -71,30 +61,15 @@ const tooLong = expect.Limit
 // soon is a context for operations that must succeed.
 func soon(t testing.TB) context.Context { return expect.Context(t) }
 
-// returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
-
-// aside runs an operation in another goroutine and gives its error.
-func aside(op func() error) <-chan error {
-	c := make(chan error, 1)
-	go func() { c <- op() }()
-	return c
-}
-
-// second is the error of a call with two results.
-func second[T any](_ T, err error) error { return err }
-
 func requireWrites(t testing.TB, s *transport.Stream, text string) {
 	t.Helper()
-	_, err := s.Writev(soon(t), []byte(text))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Writev(soon(t), []byte(text))))
 }
 
 func requireReads(t testing.TB, s *transport.Stream, want string) {
 	t.Helper()
 	got := make([]byte, len(want))
-	_, err := s.Readv(soon(t), got)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), got)))
 	require.Equal(t, want, string(got))
 }
 

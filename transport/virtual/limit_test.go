@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -21,12 +22,8 @@ func transferred(t *testing.T, c, s *transport.Stream, n int) time.Duration {
 	t.Helper()
 	data, got := noise(n), make([]byte, n)
 	begin := time.Now()
-	done := aside(func() error {
-		_, err := c.Writev(context.Background(), data[:n/3], data[n/3:])
-		return err
-	})
-	_, err := s.Readv(context.Background(), got)
-	require.NoError(t, err)
+	done := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), data[:n/3], data[n/3:])) })
+	require.NoError(t, expect.Err(s.Readv(context.Background(), got)))
 	require.NoError(t, <-done)
 	require.Equal(t, data, got)
 	return time.Since(begin)
@@ -79,15 +76,15 @@ func TestLimitRestsWhileItWaits(t *testing.T) {
 		"reading": func(t *testing.T) (func(), func(int)) {
 			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 			s = open(t)(LimitStream(s, o))
-			return func() { require.NoError(t, second(c.Writev(context.Background(), make([]byte, 300)))) },
-				func(n int) { require.NoError(t, second(s.Readv(context.Background(), make([]byte, n)))) }
+			return func() { require.NoError(t, expect.Err(c.Writev(context.Background(), make([]byte, 300)))) },
+				func(n int) { require.NoError(t, expect.Err(s.Readv(context.Background(), make([]byte, n)))) }
 		},
 		"writing": func(t *testing.T) (func(), func(int)) {
 			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
-			require.NoError(t, second(c.Writev(context.Background(), make([]byte, memoryWindow))))
+			require.NoError(t, expect.Err(c.Writev(context.Background(), make([]byte, memoryWindow))))
 			c = open(t)(LimitStream(c, o))
-			return func() { require.NoError(t, second(s.Readv(context.Background(), make([]byte, memoryWindow)))) },
-				func(n int) { require.NoError(t, second(c.Writev(context.Background(), make([]byte, n)))) }
+			return func() { require.NoError(t, expect.Err(s.Readv(context.Background(), make([]byte, memoryWindow)))) },
+				func(n int) { require.NoError(t, expect.Err(c.Writev(context.Background(), make([]byte, n)))) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,18 +110,17 @@ func TestLimitRestsWhileItWaits(t *testing.T) {
 func TestLimitSingleTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := pair(t, Limit(transport.NewMemory(), LimitOptions{Write: 10_000, Burst: 200}), transport.MemoryAddr(""))
-		_, err := c.Writev(context.Background(), make([]byte, 197))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), make([]byte, 197))))
 		n, err := c.Writev(transport.NoWait(), make([]byte, 10))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.EqualValues(t, 3, n)
 
 		// However low the rate is, the bucket holds a byte in the end.
 		slow, _ := pair(t, Limit(transport.NewMemory(), LimitOptions{Write: 0.5}), transport.MemoryAddr(""))
-		require.NoError(t, second(slow.Writev(transport.NoWait(), []byte("x"))))
-		require.ErrorIs(t, second(slow.Writev(transport.NoWait(), []byte("y"))), os.ErrDeadlineExceeded)
+		require.NoError(t, expect.Err(slow.Writev(transport.NoWait(), []byte("x"))))
+		require.ErrorIs(t, expect.Err(slow.Writev(transport.NoWait(), []byte("y"))), os.ErrDeadlineExceeded)
 		time.Sleep(2 * time.Second)
-		require.NoError(t, second(slow.Writev(transport.NoWait(), []byte("y"))))
+		require.NoError(t, expect.Err(slow.Writev(transport.NoWait(), []byte("y"))))
 	})
 }
 
@@ -132,9 +128,7 @@ func TestLimitSingleTry(t *testing.T) {
 func TestLimitForgetsBuffers(t *testing.T) {
 	c, _ := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 	e := LimitOptions{Write: 1000, Burst: 4}.over(c).(*limited)
-	n, err := e.write(soon(t), [][]byte{[]byte("abc"), []byte("def")})
-	require.NoError(t, err)
-	require.Positive(t, n)
+	require.Positive(t, expect.NoError(e.write(soon(t), [][]byte{[]byte("abc"), []byte("def")})).In(t))
 	require.Equal(t, make([][]byte, 2), e.vec)
 }
 
@@ -172,20 +166,12 @@ func TestLimitWaitEnds(t *testing.T) {
 		require.EqualValues(t, 11, n)
 
 		b := make([]byte, 100)
-		k, err := s.Read(transport.NoWait(), b)
-		require.NoError(t, err)
-		require.Equal(t, 10, k)
-		_, err = s.Read(transport.NoWait(), b)
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, 10, expect.NoError(s.Read(transport.NoWait(), b)).In(t))
+		require.ErrorIs(t, expect.Err(s.Read(transport.NoWait(), b)), os.ErrDeadlineExceeded)
 		require.Equal(t, time.Second+time.Millisecond, time.Since(begin))
-		pending, err := s.PendingBytes()
-		require.NoError(t, err)
-		require.Equal(t, 1, pending)
+		require.Equal(t, 1, expect.NoError(s.PendingBytes()).In(t))
 
-		ended := aside(func() error {
-			_, err := s.Read(context.Background(), b)
-			return err
-		})
+		ended := expect.Aside(func() error { return expect.Err(s.Read(context.Background(), b)) })
 		synctest.Wait()
 		require.NoError(t, s.Close())
 		require.ErrorIs(t, <-ended, net.ErrClosed)
@@ -199,14 +185,10 @@ func TestLimitCountsWhatPassed(t *testing.T) {
 		c, s := pair(t, Limit(transport.NewMemory(), LimitOptions{Read: 1, Burst: 10}), transport.MemoryAddr(""))
 		b := make([]byte, 10)
 		for range 3 {
-			_, err := s.Read(transport.NoWait(), b)
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.ErrorIs(t, expect.Err(s.Read(transport.NoWait(), b)), os.ErrDeadlineExceeded)
 		}
-		_, err := c.Writev(context.Background(), b)
-		require.NoError(t, err)
-		n, err := s.Read(transport.NoWait(), b)
-		require.NoError(t, err)
-		require.Equal(t, 10, n)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), b)))
+		require.Equal(t, 10, expect.NoError(s.Read(transport.NoWait(), b)).In(t))
 	})
 }
 
@@ -214,15 +196,13 @@ func TestLimitCountsWhatPassed(t *testing.T) {
 func TestLimitReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, Limit(transport.NewMemory(), LimitOptions{Read: 0.001, Burst: 1}), transport.MemoryAddr(""))
-		_, err := c.Writev(context.Background(), []byte("ab"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("ab"))))
 		b := make([]byte, 1)
-		_, err = s.Read(context.Background(), b)
-		require.NoError(t, err)
-		ended := aside(func() error { _, err := s.Read(context.Background(), b); return err })
+		require.NoError(t, expect.Err(s.Read(context.Background(), b)))
+		ended := expect.Aside(func() error { _, err := s.Read(context.Background(), b); return err })
 		synctest.Wait()
 		require.NoError(t, s.Release())
-		require.ErrorIs(t, returns(t, ended), net.ErrClosed)
+		require.ErrorIs(t, expect.Returns(t, ended), net.ErrClosed)
 	})
 }
 
@@ -230,11 +210,9 @@ func TestLimitReleased(t *testing.T) {
 func TestLimitEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pair(t, Limit(transport.NewMemory(), LimitOptions{Read: 10, Burst: 1}), transport.MemoryAddr(""))
-		_, err := c.Writev(context.Background(), []byte("Erlang"))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.Writev(context.Background(), []byte("Erlang"))))
 		require.NoError(t, c.Close())
-		got, err := io.ReadAll(transport.NetConn(s))
-		require.NoError(t, err)
+		got := expect.NoError(io.ReadAll(transport.NetConn(s))).In(t)
 		require.Equal(t, "Erlang", string(got))
 	})
 }
@@ -243,12 +221,8 @@ func TestLimitEnd(t *testing.T) {
 func TestLimitMoves(t *testing.T) {
 	require.Equal(t, transport.TCP().Movable(), Limit(transport.TCP(), LimitOptions{}).Movable())
 	require.False(t, Limit(transport.NewMemory(), LimitOptions{}).Movable())
-	_, err := Limit(transport.NewMemory(), LimitOptions{}).Import(0, nil)
-	require.Error(t, err)
-	_, err = Limit(transport.NewMemory(), LimitOptions{}).ImportListener(0)
-	require.Error(t, err)
-	_, err = Limit(transport.NewMemory(), LimitOptions{}).Listen(loopback(), 0)
-	require.Error(t, err)
-	_, err = Limit(transport.NewMemory(), LimitOptions{}).Connect(soon(t), loopback())
-	require.Error(t, err)
+	require.Error(t, expect.Err(Limit(transport.NewMemory(), LimitOptions{}).Import(0, nil)))
+	require.Error(t, expect.Err(Limit(transport.NewMemory(), LimitOptions{}).ImportListener(0)))
+	require.Error(t, expect.Err(Limit(transport.NewMemory(), LimitOptions{}).Listen(loopback(), 0)))
+	require.Error(t, expect.Err(Limit(transport.NewMemory(), LimitOptions{}).Connect(soon(t), loopback())))
 }

@@ -43,12 +43,10 @@ func TestTakeOverReadAhead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 			requireWrites(t, c, "abcdef")
-			require.NoError(t, second(s.Readv(soon(t), make([]byte, 1)))) // and reads ahead
+			require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 1)))) // and reads ahead
 			taken := open(t)(over(s))
-			require.ErrorIs(t, second(s.Read(soon(t), make([]byte, 1))), syscall.ENOTCONN)
-			pending, err := taken.PendingBytes()
-			require.NoError(t, err)
-			require.Equal(t, 5, pending)
+			require.ErrorIs(t, expect.Err(s.Read(soon(t), make([]byte, 1))), syscall.ENOTCONN)
+			require.Equal(t, 5, expect.NoError(taken.PendingBytes()).In(t))
 			requireReads(t, taken, "bcdef")
 		})
 	}
@@ -73,12 +71,12 @@ func TestTakeOverRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
 			require.NoError(t, s.PauseRead(soon(t)))
-			require.ErrorIs(t, second(over(s)), transport.ErrPaused)
+			require.ErrorIs(t, expect.Err(over(s)), transport.ErrPaused)
 			s.Resume()
 			requireWrites(t, c, "x")
 			requireReads(t, s, "x")
 			require.NoError(t, s.Close())
-			require.ErrorIs(t, second(over(s)), net.ErrClosed)
+			require.ErrorIs(t, expect.Err(over(s)), net.ErrClosed)
 		})
 	}
 }
@@ -94,15 +92,15 @@ func TestReadAfterWriteOfReset(t *testing.T) {
 			require.NoError(t, s.Abort())
 			var err error
 			for err == nil {
-				err = second(c.Writev(soon(t), []byte("x")))
+				err = expect.Err(c.Writev(soon(t), []byte("x")))
 			}
 			if !errors.Is(err, syscall.ECONNRESET) {
 				t.Skip("the system says of a reset: ", err)
 			}
 			requireReads(t, c, "bc")
 			for range 2 {
-				require.ErrorIs(t, second(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
-				require.ErrorIs(t, second(c.PendingBytes()), syscall.ECONNRESET)
+				require.ErrorIs(t, expect.Err(c.Read(soon(t), make([]byte, 1))), syscall.ECONNRESET)
+				require.ErrorIs(t, expect.Err(c.PendingBytes()), syscall.ECONNRESET)
 			}
 		})
 	}
@@ -114,9 +112,9 @@ func TestBuffersAreLetGo(t *testing.T) {
 	const size = 64 << 10
 	operations := map[string]func(t *testing.T, c, s *transport.Stream, b []byte) error{
 		"Writev": func(t *testing.T, c, s *transport.Stream, b []byte) error {
-			return second(c.Writev(soon(t), b[:1], b[1:]))
+			return expect.Err(c.Writev(soon(t), b[:1], b[1:]))
 		},
-		"Read": func(t *testing.T, c, s *transport.Stream, b []byte) error { return second(s.Readv(soon(t), b)) },
+		"Read": func(t *testing.T, c, s *transport.Stream, b []byte) error { return expect.Err(s.Readv(soon(t), b)) },
 	}
 	for name, over := range map[string]func(*transport.Stream) (*transport.Stream, error){
 		"trace": overStreams["trace"], "fault": overStreams["fault"],
@@ -137,7 +135,7 @@ func TestBuffersAreLetGo(t *testing.T) {
 				if operation[0] != 'R' {
 					other = s.Readv
 				}
-				require.NoError(t, second(other(soon(t), beside)))
+				require.NoError(t, expect.Err(other(soon(t), beside)))
 				expect.LetGo(t, done)
 			})
 		}
@@ -183,8 +181,7 @@ func TestWithPolling(t *testing.T) {
 func TestWithPollingKeepsTheWrapper(t *testing.T) {
 	reset := Fault(transport.TCP(), FaultOptions{At: []FaultAt{{Kind: FaultReset, Side: FaultConnected, Write: true}}})
 	c, _ := pair(t, transport.WithPolling(reset, 0), loopback())
-	var f *FaultError
-	require.ErrorAs(t, second(c.Writev(soon(t), []byte("x"))), &f)
+	expect.As[*FaultError](t, expect.Err(c.Writev(soon(t), []byte("x"))))
 	require.False(t, transport.WithPolling(Fault(transport.TCP(), FaultOptions{}), 0).Movable())
 	require.True(t, transport.WithPolling(Trace(transport.TCP(), TraceOptions{}), 0).Movable() == transport.TCP().Movable())
 }
@@ -201,11 +198,10 @@ func TestFaultStream(t *testing.T) {
 	requireReads(t, s, "ab")
 	requireWrites(t, s, "cde")
 	requireReads(t, c, "cd")
-	_, err := c.Readv(soon(t), make([]byte, 1))
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	require.ErrorIs(t, expect.Err(c.Readv(soon(t), make([]byte, 1))), syscall.ECONNRESET)
 	require.Equal(t, []string{"split at byte 1 of what was written on connection 1"}, d.of(FaultConnected, true))
 	require.Equal(t, []string{"split at byte 0 of what was written on accepted connection 1"}, d.of(FaultAccepted, true))
-	_, _, err = s.Export()
+	_, _, err := s.Export()
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "fault cannot be handed off")
 }
@@ -234,27 +230,23 @@ func TestFaultStreamRefuses(t *testing.T) {
 
 // A wrapper is around what an imported listener accepts, too.
 func TestMovedListenerKeepsWrapper(t *testing.T) {
-	l, err := transport.TCP().Listen(loopback(), 0)
-	require.NoError(t, err)
+	l := expect.NoError(transport.TCP().Listen(loopback(), 0)).In(t)
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	moved, err := Trace(transport.TCP(), TraceOptions{Log: log}).ImportListener(duplicateOf(t, l))
-	require.NoError(t, err)
-	defer moved.Close()
+	moved := expect.Open(Trace(transport.TCP(), TraceOptions{Log: log}).ImportListener(duplicateOf(t, l))).In(t)
 	require.NoError(t, l.Release())
 	c, _ := acceptOne(t, moved, func() (*transport.Stream, error) { return transport.TCP().Connect(soon(t), moved.Addr()) })
 	require.Contains(t, out.String(), "msg=accepted")
 
 	conn := duplicateOf(t, c)
-	require.ErrorIs(t, second(Limit(transport.TCP(), LimitOptions{}).ImportListener(conn)), syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(Limit(transport.TCP(), LimitOptions{}).ImportListener(conn)), syscall.EINVAL)
 	require.NoError(t, os.NewFile(uintptr(conn), "").Close(), "what is no listener is still ours")
 }
 
 // duplicateOf is the descriptor that another process would have been given.
 func duplicateOf(t *testing.T, of interface{ Descriptor() (int, error) }) int {
 	t.Helper()
-	fd, err := of.Descriptor()
-	require.NoError(t, err)
+	fd := expect.NoError(of.Descriptor()).In(t)
 	return duplicateFD(t, fd)
 }
 
@@ -275,15 +267,15 @@ func TestReadTimeoutLeavesWrite(t *testing.T) {
 			})
 			c, s := pair(t, tr, transport.MemoryAddr(""))
 			c = open(t)(over(c))
-			written := aside(func() error { return second(c.Writev(context.Background(), []byte("x"))) })
+			written := expect.Aside(func() error { return expect.Err(c.Writev(context.Background(), []byte("x"))) })
 			<-begun
 			for range 3 {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-				require.ErrorIs(t, second(c.Read(ctx, make([]byte, 1))), context.DeadlineExceeded)
+				require.ErrorIs(t, expect.Err(c.Read(ctx, make([]byte, 1))), context.DeadlineExceeded)
 				cancel()
 			}
 			close(goOn)
-			require.NoError(t, returns(t, written))
+			require.NoError(t, expect.Returns(t, written))
 			requireReads(t, s, "x")
 		})
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/internal/pcap"
@@ -30,22 +31,17 @@ func TestTraceMoves(t *testing.T) {
 		t.Skip("TCP cannot be handed off here")
 	}
 	c, s := pair(t, transport.TCP(), loopback())
-	c, err := TraceStream(c, TraceOptions{Capture: captures[0]})
-	require.NoError(t, err)
+	c = expect.NoError(TraceStream(c, TraceOptions{Capture: captures[0]})).In(t)
 	requireWrites(t, c, "one ")
-	_, err = s.Readv(soon(t), make([]byte, 4))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 4))))
 	state, _, err := c.Export()
 	require.NoError(t, err)
-	fd, err := c.Descriptor()
-	require.NoError(t, err)
-	moved, err := tr.Import(duplicateFD(t, fd), state)
-	require.NoError(t, err)
+	fd := expect.NoError(c.Descriptor()).In(t)
+	moved := expect.NoError(tr.Import(duplicateFD(t, fd), state)).In(t)
 	require.NoError(t, c.Release())
 	require.Empty(t, captures[0].flows)
 	requireWrites(t, moved, "two")
-	_, err = s.Readv(soon(t), make([]byte, 3))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 3))))
 	require.NoError(t, moved.Close())
 	for i, want := range [][]string{{"S", "SA", "PAone "}, {"PAtwo", "FA"}} {
 		require.NoError(t, captures[i].Close())
@@ -56,9 +52,7 @@ func TestTraceMoves(t *testing.T) {
 // tracedPair returns a pair of streams of which the connecting one alone is traced.
 func tracedPair(t *testing.T, tr transport.Transport, o TraceOptions) (c, s *transport.Stream) {
 	c, s = pair(t, tr, transport.MemoryAddr(""))
-	c, err := TraceStream(c, o)
-	require.NoError(t, err)
-	t.Cleanup(func() { c.Close() })
+	c = expect.Open(TraceStream(c, o)).In(t)
 	return c, s
 }
 
@@ -93,8 +87,7 @@ func TestTraceMadeUpPortsComeAgain(t *testing.T) {
 func TestTracePortsComeAgain(t *testing.T) {
 	tshark := need.Program(t, "tshark")
 	path := filepath.Join(t.TempDir(), "trace.pcap")
-	file, err := os.Create(path)
-	require.NoError(t, err)
+	file := expect.NoError(os.Create(path)).In(t)
 	c := NewCapture(file)
 	peer := transport.FromAddrPort(netip.MustParseAddrPort("127.0.0.1:4370"))
 	for range 3 {
@@ -126,8 +119,7 @@ func TestTraceClosedCaptureHoldsNothing(t *testing.T) {
 	require.Empty(t, c.flows)
 	after, peer := tracedPair(t, transport.NewMemory(), o)
 	requireWrites(t, after, "hello")
-	_, err := peer.Readv(soon(t), make([]byte, 5))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(peer.Readv(soon(t), make([]byte, 5))))
 	require.Empty(t, c.flows)
 	require.NoError(t, errors.Join(before.Close(), after.Release()))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -21,7 +22,7 @@ func TestTraceLogsBesideWrite(t *testing.T) {
 		c, s := tracedPair(t, transport.NewMemory(), TraceOptions{Log: slog.New(silent{})})
 		go func() { _, _ = io.Copy(io.Discard, transport.NetConn(s)) }()
 		begun := make(chan struct{})
-		sent := aside(func() error {
+		sent := expect.Aside(func() error {
 			for i := 0; ; i++ {
 				if _, err := c.Writev(ctx, []byte("x")); err != nil {
 					return err
@@ -33,7 +34,7 @@ func TestTraceLogsBesideWrite(t *testing.T) {
 		})
 		<-begun
 		require.NoError(t, c.CloseWrite())
-		require.ErrorIs(t, returns(t, sent), syscall.EPIPE)
+		require.ErrorIs(t, expect.Returns(t, sent), syscall.EPIPE)
 	}
 }
 
@@ -60,7 +61,7 @@ func TestTraceLogLevelChanges(t *testing.T) {
 	pass := func() string {
 		requireWrites(t, c, "a")
 		requireWrites(t, s, "b")
-		require.NoError(t, second(c.Readv(soon(t), make([]byte, 1))))
+		require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 1))))
 		defer out.Reset()
 		return out.String()
 	}
@@ -84,30 +85,21 @@ func TestTraceLog(t *testing.T) {
 			return a
 		}}))
 	tr := transport.NewMemory()
-	l, err := tr.Listen(transport.MemoryAddr("a"), 1)
-	require.NoError(t, err)
-	defer l.Close()
-	c, err := Trace(tr, TraceOptions{Log: log, Bytes: 3}).Connect(soon(t), l.Addr())
-	require.NoError(t, err)
-	s, err := l.Accept(soon(t))
-	require.NoError(t, err)
+	l := expect.Open(tr.Listen(transport.MemoryAddr("a"), 1)).In(t)
+	c := expect.NoError(Trace(tr, TraceOptions{Log: log, Bytes: 3}).Connect(soon(t), l.Addr())).In(t)
+	s := expect.NoError(l.Accept(soon(t))).In(t)
 	requireWrites(t, c, "ab")
 	requireWrites(t, c, "cdef")
 	requireWrites(t, s, "xyz")
-	_, err = c.Readv(soon(t), make([]byte, 3))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.Readv(soon(t), make([]byte, 3))))
 	short, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	_, err = c.Read(short, make([]byte, 1))
-	require.Error(t, err)
+	require.Error(t, expect.Err(c.Read(short, make([]byte, 1))))
 	require.NoError(t, c.CloseWrite())
-	_, err = s.Readv(soon(t), make([]byte, 6))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, 6))))
 	require.NoError(t, s.Close())
-	_, err = c.Read(soon(t), make([]byte, 1))
-	require.Equal(t, io.EOF, err)
-	_, err = c.Writev(soon(t), []byte("x"))
-	require.Error(t, err)
+	require.Equal(t, io.EOF, expect.Err(c.Read(soon(t), make([]byte, 1))))
+	require.Error(t, expect.Err(c.Writev(soon(t), []byte("x"))))
 	require.NoError(t, c.Close())
 	require.Equal(t, `level=DEBUG msg=connected conn=1 local=memory:client-1 remote=memory:a
 level=DEBUG msg=sent conn=1 bytes=2 offset=0 data=6162

@@ -5,14 +5,13 @@ package virtual
 import (
 	"testing"
 
-	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // duplicateFD makes the descriptor that another process would have been given.
 func duplicateFD(t testing.TB, fd int) int {
 	t.Helper()
-	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	require.NoError(t, err)
-	return dup
+	return expect.NoError(unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)).In(t)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -32,8 +33,7 @@ func TestWrappersLeaveLostVector(t *testing.T) {
 			}), transport.MemoryAddr(""))
 			e := over(c)
 			for _, v := range [][][]byte{{[]byte("one"), []byte("two")}, {[]byte("some"), []byte("more")}} {
-				_, err := e.write(context.Background(), v)
-				require.ErrorIs(t, err, transport.ErrUnresponsive)
+				require.ErrorIs(t, expect.Err(e.write(context.Background(), v)), transport.ErrUnresponsive)
 			}
 			require.NotEmpty(t, text)
 			require.Equal(t, text, string(slices.Concat(kept...)))
@@ -54,10 +54,9 @@ func TestWrappersCloseWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, s := pair(t, transport.NewMemory(), transport.MemoryAddr(""))
-				c, err := over(c)
-				require.NoError(t, err)
+				c = expect.NoError(over(c)).In(t)
 				var n int64
-				sent := aside(func() (err error) { n, err = c.Writev(context.Background(), []byte("held back")); return err })
+				sent := expect.Aside(func() (err error) { n, err = c.Writev(context.Background(), []byte("held back")); return err })
 				synctest.Wait()
 				began := time.Now()
 				require.NoError(t, c.CloseWrite())
@@ -65,10 +64,9 @@ func TestWrappersCloseWrite(t *testing.T) {
 				require.Zero(t, time.Since(began))
 				require.EqualValues(t, 4, n)
 				for _, ctx := range []context.Context{context.Background(), transport.NoWait()} {
-					require.ErrorIs(t, second(c.Writev(ctx, []byte("late"))), syscall.EPIPE)
+					require.ErrorIs(t, expect.Err(c.Writev(ctx, []byte("late"))), syscall.EPIPE)
 				}
-				got, err := io.ReadAll(transport.NetConn(s))
-				require.NoError(t, err)
+				got := expect.NoError(io.ReadAll(transport.NetConn(s))).In(t)
 				require.Equal(t, "held", string(got))
 				require.NoError(t, c.Close())
 			})

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -34,12 +35,8 @@ var messageKinds = map[string]int{"packets": unix.SOCK_SEQPACKET, "framed": unix
 func messages(t testing.TB, kind int, config *Options) (one, other *Conn) {
 	t.Helper()
 	a, b := fdtest.Pair(t, kind)
-	one, err := NewConn(a, config)
-	require.NoError(t, err)
-	t.Cleanup(func() { one.Close() })
-	other, err = NewConn(b, config)
-	require.NoError(t, err)
-	t.Cleanup(func() { other.Close() })
+	one = expect.Open(NewConn(a, config)).In(t)
+	other = expect.Open(NewConn(b, config)).In(t)
 	return one, other
 }
 
@@ -47,9 +44,7 @@ func messages(t testing.TB, kind int, config *Options) (one, other *Conn) {
 func hostile(t testing.TB, kind int, config *Options) (*net.UnixConn, *Conn) {
 	t.Helper()
 	a, b := fdtest.Pair(t, kind)
-	m, err := NewConn(b, config)
-	require.NoError(t, err)
-	t.Cleanup(func() { m.Close() })
+	m := expect.Open(NewConn(b, config)).In(t)
 	return a, m
 }
 
@@ -107,8 +102,7 @@ func TestMessages(t *testing.T) {
 					require.NoError(t, got.Close())
 				}
 			}
-			_, _, err := b.Receive(ctx)
-			require.Equal(t, io.EOF, err)
+			require.Equal(t, io.EOF, expect.Err2(b.Receive(ctx)))
 			require.NoError(t, <-sent)
 			require.NoError(t, b.Send(ctx, []byte("the other way"), nil))
 			data, _, err := a.Receive(ctx)
@@ -129,8 +123,7 @@ func TestSendAndReceiveOnSockets(t *testing.T) {
 			require.NoError(t, Send(ctx, a, []byte("one"), f))
 			require.NoError(t, Send(ctx, a, nil, nil))
 			require.NoError(t, Send(ctx, a, []byte("two"), f))
-			raw, err := a.SyscallConn()
-			require.NoError(t, err)
+			raw := expect.NoError(a.SyscallConn()).In(t)
 			require.Zero(t, passCredentials(t, raw), "sending changes no option of what is received")
 			require.NoError(t, a.Close())
 			for _, want := range []string{"one", "", "two"} {
@@ -142,8 +135,7 @@ func TestSendAndReceiveOnSockets(t *testing.T) {
 					require.NoError(t, got.Close())
 				}
 			}
-			_, _, err = Receive(ctx, b)
-			require.Equal(t, io.EOF, err)
+			require.Equal(t, io.EOF, expect.Err2(Receive(ctx, b)))
 		})
 	}
 }
@@ -155,28 +147,23 @@ func TestSendPipe(t *testing.T) {
 			fdtest.NoLeak(t)
 			ctx := fdtest.Soon(t)
 			a, b := fdtest.Pair(t, kind)
-			endpoint, err := SendPipe(ctx, a, []byte("sql"))
-			require.NoError(t, err)
+			endpoint := expect.NoError(SendPipe(ctx, a, []byte("sql"))).In(t)
 			data, f, err := Receive(ctx, b)
 			require.NoError(t, err)
 			require.Equal(t, "sql", string(data))
-			served, err := handoff.FileConn(f)
-			require.NoError(t, err)
-			raw, err := served.SyscallConn()
-			require.NoError(t, err)
+			served := expect.NoError(handoff.FileConn(f)).In(t)
+			raw := expect.NoError(served.SyscallConn()).In(t)
 			require.Equal(t, unix.SOCK_STREAM, option(t, raw, unix.SO_TYPE), "whatever the carrier is")
 			require.NoError(t, Send(ctx, served, []byte("hello"), nil))
 			data, _, err = Receive(ctx, endpoint)
 			require.NoError(t, err)
 			require.Equal(t, "hello", string(data))
 			require.NoError(t, served.Close())
-			_, _, err = Receive(ctx, endpoint)
-			require.Equal(t, io.EOF, err)
+			require.Equal(t, io.EOF, expect.Err2(Receive(ctx, endpoint)))
 			require.NoError(t, endpoint.Close())
 
 			require.NoError(t, b.Close())
-			_, err = SendPipe(ctx, a, []byte("sql"))
-			require.ErrorIs(t, err, syscall.EPIPE)
+			require.ErrorIs(t, expect.Err(SendPipe(ctx, a, []byte("sql"))), syscall.EPIPE)
 		})
 	}
 }
@@ -197,8 +184,7 @@ func TestPairsAreStreams(t *testing.T) {
 			return here, other, err
 		},
 		"SendPipe": func() (io.ReadWriteCloser, *os.File, error) {
-			here, err := SendPipe(fdtest.Soon(t), a, []byte("sql"))
-			require.NoError(t, err)
+			here := expect.NoError(SendPipe(fdtest.Soon(t), a, []byte("sql"))).In(t)
 			_, there, err := Receive(fdtest.Soon(t), b)
 			return here, there, err
 		},
@@ -209,12 +195,9 @@ func TestPairsAreStreams(t *testing.T) {
 			requireBlocking(t, here.(syscall.Conn), false)
 			requireBlocking(t, there, true)
 			long := bytes.Repeat([]byte("0123456789"), 1000)
-			_, err = here.Write(long)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(here.Write(long)))
 			require.NoError(t, here.Close())
-			got, err := io.ReadAll(there)
-			require.NoError(t, err)
-			require.Equal(t, long, got)
+			require.Equal(t, long, expect.NoError(io.ReadAll(there)).In(t))
 			require.NoError(t, there.Close())
 		})
 	}
@@ -246,8 +229,7 @@ func TestLongMessage(t *testing.T) {
 			one, other := connOf(t, a), connOf(t, b)
 			f := fdtest.Open(t, "attached")
 			defer f.Close()
-			sent := make(chan error, 1)
-			go func() { sent <- one.Send(fdtest.Soon(t), long, f) }()
+			sent := expect.Aside(func() error { return one.Send(fdtest.Soon(t), long, f) })
 			if name == "packets" {
 				err := <-sent
 				require.ErrorIs(t, err, syscall.EMSGSIZE)
@@ -274,8 +256,7 @@ func TestMessageLimit(t *testing.T) {
 			err := a.Send(fdtest.Soon(t), make([]byte, 1001), nil)
 			require.ErrorIs(t, err, syscall.EMSGSIZE)
 			require.ErrorContains(t, err, "MaxMessage")
-			_, err = a.SendPipe(fdtest.Soon(t), make([]byte, 1001))
-			require.ErrorIs(t, err, syscall.EMSGSIZE)
+			require.ErrorIs(t, expect.Err(a.SendPipe(fdtest.Soon(t), make([]byte, 1001))), syscall.EMSGSIZE)
 			require.NoError(t, a.Send(fdtest.Soon(t), make([]byte, 1000), nil))
 			data, _, err := b.Receive(fdtest.Soon(t))
 			require.NoError(t, err)
@@ -289,10 +270,8 @@ func TestMessageLimit(t *testing.T) {
 // connOf makes a Conn of one end of a pair.
 func connOf(t *testing.T, end *os.File) *Conn {
 	t.Helper()
-	c, err := handoff.FileConn(end)
-	require.NoError(t, err)
-	m, err := NewConn(c, nil)
-	require.NoError(t, err)
+	c := expect.NoError(handoff.FileConn(end)).In(t)
+	m := expect.NoError(NewConn(c, nil)).In(t)
 	t.Cleanup(func() { require.NoError(t, m.Close()) })
 	return m
 }
@@ -333,8 +312,7 @@ func TestFrameHoardsNothing(t *testing.T) {
 	before := leak.Descriptors()
 	for i := range 3 {
 		fdtest.SendRaw(t, a, []byte{0}, unix.UnixRights(fdtest.Repeat(f, handoff.MaxDescriptors)...))
-		_, _, err := m.ReceiveFD(transport.NoWait())
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err2(m.ReceiveFD(transport.NoWait())), os.ErrDeadlineExceeded)
 		require.Len(t, fdtest.LeftOver(before, leak.Descriptors()), i+1)
 	}
 	require.NoError(t, m.Close())
@@ -350,8 +328,7 @@ func TestAttachmentsInThePayload(t *testing.T) {
 	const part = 2 * stream.FirstBuffer
 	fdtest.SendRaw(t, a, binary.BigEndian.AppendUint32(nil, 3*part), nil)
 	for range 3 {
-		_, _, err := m.ReceiveFD(transport.NoWait())
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err2(m.ReceiveFD(transport.NoWait())), os.ErrDeadlineExceeded)
 		fdtest.SendRaw(t, a, make([]byte, part), unix.UnixRights(f, f))
 	}
 	data, fd, err := m.ReceiveFD(fdtest.Soon(t))
@@ -360,8 +337,7 @@ func TestAttachmentsInThePayload(t *testing.T) {
 	require.Negative(t, fd)
 	require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 	fdtest.SendRaw(t, a, []byte("\x80\x00\x00\x01x"), nil)
-	_, _, err = m.ReceiveFD(fdtest.Soon(t))
-	require.ErrorIs(t, err, handoff.ErrMalformed)
+	require.ErrorIs(t, expect.Err2(m.ReceiveFD(fdtest.Soon(t))), handoff.ErrMalformed)
 }
 
 // The frames of libchan as libchan sends them: the first byte in a write of its own.
@@ -398,26 +374,19 @@ func TestFrames(t *testing.T) {
 			require.NoError(t, unix.Close(fd))
 		}
 	}
-	_, _, err := m.Receive(ctx)
-	require.Equal(t, io.EOF, err)
+	require.Equal(t, io.EOF, expect.Err2(m.Receive(ctx)))
 
 	c, there := fdtest.Pair(t, unix.SOCK_STREAM)
-	d, err := handoff.NewConn(there)
-	require.NoError(t, err)
-	defer d.Close()
-	sender, err := NewConn(c, nil)
-	require.NoError(t, err)
-	defer sender.Close()
+	d := expect.Open(handoff.NewConn(there)).In(t)
+	sender := expect.Open(NewConn(c, nil)).In(t)
 	require.NoError(t, sender.SendFD(ctx, []byte("data"), f))
 	require.NoError(t, sender.SendFD(ctx, nil, -1))
 	var set handoff.FDSet
 	p := make([]byte, 100)
-	n, err := d.Receive(ctx, p, &set, 1)
-	require.NoError(t, err)
+	n := expect.NoError(d.Receive(ctx, p, &set, 1)).In(t)
 	require.Equal(t, "\x80\x00\x00\x04data", string(p[:n]))
 	require.NoError(t, set.Close())
-	n, err = d.Receive(ctx, p, nil, 0)
-	require.NoError(t, err)
+	n = expect.NoError(d.Receive(ctx, p, nil, 0)).In(t)
 	require.Equal(t, "\x00\x00\x00\x00", string(p[:n]))
 }
 
@@ -444,11 +413,9 @@ func TestFrameLies(t *testing.T) {
 			fdtest.SendRaw(t, a, []byte(tt.wire), control)
 			require.NoError(t, a.Close())
 			before := leak.Descriptors()
-			_, _, err := m.Receive(fdtest.Soon(t))
-			require.ErrorIs(t, err, tt.want)
+			require.ErrorIs(t, expect.Err2(m.Receive(fdtest.Soon(t))), tt.want)
 			require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), "at once, not at Close")
-			_, _, err = m.Receive(fdtest.Soon(t))
-			require.ErrorIs(t, err, tt.want, "for good")
+			require.ErrorIs(t, expect.Err2(m.Receive(fdtest.Soon(t))), tt.want, "for good")
 		})
 	}
 }
@@ -494,8 +461,7 @@ func TestTrickleGetsNoMoreTime(t *testing.T) {
 	require.NotErrorIs(t, err, handoff.ErrLate)
 	m.rest.Began = m.rest.Began.Add(-m.rest.Limit)
 	fdtest.SendRaw(t, a, []byte("more"), nil)
-	_, _, err = m.Receive(fdtest.Soon(t))
-	require.ErrorIs(t, err, handoff.ErrLate)
+	require.ErrorIs(t, expect.Err2(m.Receive(fdtest.Soon(t))), handoff.ErrLate)
 }
 
 // Bytes that have come while no call received are not late, however much later they are received.
@@ -563,8 +529,7 @@ func TestMessageGoesOn(t *testing.T) {
 			control := unix.UnixRights(fdtest.File(t, "f"))
 			for _, b := range []byte("\x80\x00\x00\x04data") {
 				ctx, want := patience()
-				_, _, err := m.Receive(ctx)
-				require.ErrorIs(t, err, want)
+				require.ErrorIs(t, expect.Err2(m.Receive(ctx)), want)
 				fdtest.SendRaw(t, a, []byte{b}, control)
 				control = nil
 			}
@@ -583,17 +548,14 @@ func TestPacketBeyondLimit(t *testing.T) {
 	a, m := hostile(t, unix.SOCK_SEQPACKET, &Options{MaxMessage: 16})
 	fdtest.SendRaw(t, a, make([]byte, 17), unix.UnixRights(fdtest.File(t, "f")))
 	fdtest.SendRaw(t, a, make([]byte, 16), nil)
-	_, _, err := m.Receive(fdtest.Soon(t))
-	require.Error(t, err)
+	require.Error(t, expect.Err2(m.Receive(fdtest.Soon(t))))
 	data, _, err := m.Receive(fdtest.Soon(t))
 	require.NoError(t, err)
 	require.Len(t, data, 16)
 	require.ErrorIs(t, m.Send(fdtest.Soon(t), make([]byte, 64<<20), nil), syscall.EMSGSIZE)
 	for _, c := range []Options{{MaxMessage: -1}, {Timeout: -1}} {
-		_, err := NewConn(a, &c)
-		require.ErrorIs(t, err, syscall.EINVAL)
-		_, _, err = Pair(&c)
-		require.ErrorIs(t, err, syscall.EINVAL)
+		require.ErrorIs(t, expect.Err(NewConn(a, &c)), syscall.EINVAL)
+		require.ErrorIs(t, expect.Err2(Pair(&c)), syscall.EINVAL)
 	}
 }
 
@@ -610,8 +572,7 @@ func TestMessageClose(t *testing.T) {
 			<-ctx.Begun()
 			require.NoError(t, m.Close())
 			require.ErrorIs(t, <-done, net.ErrClosed)
-			_, _, err := m.Receive(context.Background())
-			require.ErrorIs(t, err, net.ErrClosed)
+			require.ErrorIs(t, expect.Err2(m.Receive(context.Background())), net.ErrClosed)
 			require.ErrorIs(t, m.Send(context.Background(), nil, nil), net.ErrClosed)
 		})
 	}
@@ -624,8 +585,7 @@ func TestFramesInPieces(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		a, b := fdtest.Pair(t, unix.SOCK_STREAM)
 		defer a.Close()
-		m, err := NewConn(b, nil)
-		require.NoError(t, err)
+		m := expect.NoError(NewConn(b, nil)).In(t)
 		defer m.Close()
 		type message struct {
 			data []byte

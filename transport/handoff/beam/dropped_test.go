@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -19,11 +20,9 @@ func TestDroppedIsClosed(t *testing.T) {
 	fdtest.ClosesDropped(t, map[string]func(t *testing.T, fd int){
 		"message in part": func(t *testing.T, fd int) {
 			a, b := fdtest.RawPair(t, unix.SOCK_STREAM)
-			m, err := NewConn(fdtest.UnixConn(t, b), nil)
-			require.NoError(t, err)
+			m := expect.NoError(NewConn(fdtest.UnixConn(t, b), nil)).In(t)
 			require.NoError(t, unix.Sendmsg(a, []byte{0x80, 0, 0, 9, 'x'}, unix.UnixRights(fd), nil, 0))
-			_, _, err = m.ReceiveFD(transport.NoWait())
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.ErrorIs(t, expect.Err2(m.ReceiveFD(transport.NoWait())), os.ErrDeadlineExceeded)
 			require.NoError(t, unix.Close(a))
 		},
 	}, map[string]func(c *net.UnixConn) error{

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
@@ -56,20 +57,15 @@ func TestOddAttachments(t *testing.T) {
 					require.ErrorIs(t, f.SetReadDeadline(time.Time{}), os.ErrNoDeadline)
 				}
 				text := "\x07\x00\x00\x00\x00\x00\x00\x01"
-				_, err = unix.Write(w, []byte(text))
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(unix.Write(w, []byte(text))))
 				got := make([]byte, len(text))
-				_, err = io.ReadFull(f, got)
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(io.ReadFull(f, got)))
 				require.Equal(t, text, string(got))
 				require.NoError(t, unix.Close(w))
-				raw, err := f.SyscallConn()
-				require.NoError(t, err)
+				raw := expect.NoError(f.SyscallConn()).In(t)
 				require.NoError(t, raw.Control(func(fd uintptr) {
 					require.Greater(t, fd, uintptr(2))
-					flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0)
-					require.NoError(t, err)
-					require.Equal(t, unix.FD_CLOEXEC, flags)
+					require.Equal(t, unix.FD_CLOEXEC, expect.NoError(unix.FcntlInt(fd, unix.F_GETFD, 0)).In(t))
 				}))
 				require.NoError(t, f.Close())
 			}

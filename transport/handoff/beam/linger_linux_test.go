@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -16,8 +17,7 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 	fdtest.DropsAtOnce(t, map[string]func(t *testing.T) func(){
 		"more than one attachment": func(t *testing.T) func() {
 			one, other := messages(t, unix.SOCK_SEQPACKET, nil)
-			wanted, err := unix.Dup(fdtest.File(t, "f"))
-			require.NoError(t, err)
+			wanted := expect.NoError(unix.Dup(fdtest.File(t, "f"))).In(t)
 			fdtest.Give(t, one, []byte("x"), wanted, fdtest.Lingering(t))
 			return func() {
 				_, fd, err := other.ReceiveFD(fdtest.Soon(t))
@@ -28,16 +28,14 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 		"an attachment without its message": func(t *testing.T) func() {
 			one, other := messages(t, unix.SOCK_STREAM, nil)
 			fdtest.Give(t, one, []byte{0x80, 0, 0, 2, 'x'}, fdtest.Lingering(t))
-			_, _, err := other.ReceiveFD(transport.NoWait())
-			require.Error(t, err)
+			require.Error(t, expect.Err2(other.ReceiveFD(transport.NoWait())))
 			return func() { require.NoError(t, other.Close()) }
 		},
 		"beside a message": func(t *testing.T) func() {
 			one, other := messages(t, unix.SOCK_STREAM, nil)
 			fdtest.Give(t, one, []byte{0, 0, 0, 1, 'x'}, fdtest.Lingering(t))
 			return func() {
-				_, _, err := other.ReceiveFD(fdtest.Soon(t))
-				require.NoError(t, err)
+				require.NoError(t, expect.Err2(other.ReceiveFD(fdtest.Soon(t))))
 			}
 		},
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -34,11 +35,9 @@ func firstReceive(t *testing.T, conn *net.UnixConn) ([]byte, *os.File) {
 		buf, oob := make([]byte, 4096), make([]byte, 4096)
 		n, k, _, _, err := conn.ReadMsgUnix(buf, oob)
 		require.NoError(t, err)
-		scms, err := syscall.ParseSocketControlMessage(oob[:k])
-		require.NoError(t, err)
+		scms := expect.NoError(syscall.ParseSocketControlMessage(oob[:k])).In(t)
 		for _, scm := range scms {
-			fds, err := syscall.ParseUnixRights(&scm)
-			require.NoError(t, err)
+			fds := expect.NoError(syscall.ParseUnixRights(&scm)).In(t)
 			for _, fd := range fds[1:] {
 				require.NoError(t, syscall.Close(fd))
 			}
@@ -81,26 +80,19 @@ func TestUnframedWithFirstBeam(t *testing.T) {
 	require.Equal(t, []byte{0}, got)
 
 	// a service behind a pipe
-	endpoint, err := c.SendPipe(ctx, []byte("sql"))
-	require.NoError(t, err)
-	defer endpoint.Close()
+	endpoint := expect.Open(c.SendPipe(ctx, []byte("sql"))).In(t)
 	got, attached = firstReceive(t, theirs)
 	require.Equal(t, "sql", string(got))
-	served, err := handoff.FileConn(attached)
-	require.NoError(t, err)
-	defer served.Close()
+	served := expect.Open(handoff.FileConn(attached)).In(t)
 	firstSend(t, served, []byte("hello"), f)
-	client, err := NewConn(endpoint, &Options{Unframed: true})
-	require.NoError(t, err)
-	defer client.Close()
+	client := expect.Open(NewConn(endpoint, &Options{Unframed: true})).In(t)
 	got, attached, err = client.Receive(ctx)
 	require.NoError(t, err)
 	require.NoError(t, attached.Close())
 	require.Equal(t, "hello", string(got))
 
 	require.NoError(t, theirs.Close())
-	_, _, err = c.Receive(ctx)
-	require.ErrorIs(t, err, io.EOF)
+	require.ErrorIs(t, expect.Err2(c.Receive(ctx)), io.EOF)
 }
 
 // What an unframed message cannot be is refused, to send and to receive.
@@ -111,8 +103,7 @@ func TestUnframedRefuses(t *testing.T) {
 	f := fdtest.Open(t, "f")
 	require.ErrorIs(t, c.Send(ctx, []byte("x"), nil), syscall.EINVAL)
 	require.ErrorIs(t, c.Send(ctx, make([]byte, 4097), f), syscall.EMSGSIZE)
-	_, _, err := c.Receive(transport.NoWait())
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	require.ErrorIs(t, expect.Err2(c.Receive(transport.NoWait())), os.ErrDeadlineExceeded)
 
 	fd := fdtest.File(t, "g")
 	fdtest.SendRaw(t, theirs, []byte("two"), syscall.UnixRights(int(f.Fd()), fd))
@@ -124,11 +115,9 @@ func TestUnframedRefuses(t *testing.T) {
 
 	fdtest.SendRaw(t, theirs, make([]byte, 5000), syscall.UnixRights(fd))
 	for range 2 {
-		_, _, err = c.Receive(ctx)
-		require.ErrorIs(t, err, syscall.EMSGSIZE, "and what follows is not a message")
+		require.ErrorIs(t, expect.Err2(c.Receive(ctx)), syscall.EMSGSIZE, "and what follows is not a message")
 	}
 	a, b := fdtest.Pair(t, syscall.SOCK_STREAM)
 	defer b.Close()
-	_, err = NewConn(a, &Options{Unframed: true, MaxMessage: 4097})
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewConn(a, &Options{Unframed: true, MaxMessage: 4097})), syscall.EINVAL)
 }

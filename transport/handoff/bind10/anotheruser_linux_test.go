@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -16,22 +17,17 @@ import (
 func TestAnotherUser(t *testing.T) {
 	fdtest.NoLeak(t)
 	name := "@" + t.Name() + strconv.Itoa(os.Getpid())
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})).In(t)
 	var front net.Conn
 	fdtest.AsNobody(t, func() (err error) {
 		front, err = net.Dial("unix", name)
 		return err
 	})
 	defer front.Close()
-	conn, err := l.AcceptUnix()
-	require.NoError(t, err)
-	defer conn.Close()
-	cred, err := handoff.PeerCred(conn)
-	require.NoError(t, err)
+	conn := expect.Open(l.AcceptUnix()).In(t)
+	cred := expect.NoError(handoff.PeerCred(conn)).In(t)
 	require.Equal(t, 65534, cred.UID)
-	_, err = NewReceiver(conn, nil)
+	_, err := NewReceiver(conn, nil)
 	if os.Geteuid() == cred.UID {
 		require.NoError(t, err)
 	} else {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -18,8 +19,7 @@ func TestDroppedIsClosed(t *testing.T) {
 	fdtest.ClosesDropped(t, map[string]func(t *testing.T, fd int){
 		"bytes read ahead": func(t *testing.T, fd int) {
 			a, b := fdtest.RawPair(t, unix.SOCK_STREAM)
-			r, err := NewReceiver(fdtest.UnixConn(t, b), nil)
-			require.NoError(t, err)
+			r := expect.NoError(NewReceiver(fdtest.UnixConn(t, b), nil)).In(t)
 			require.NoError(t, unix.Sendmsg(a, []byte{0, 1}, unix.UnixRights(fd), nil, 0))
 			require.Error(t, r.Receive(transport.NoWait(), new(Session)))
 			require.NoError(t, unix.Close(a))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -67,8 +68,7 @@ func TestSessionLies(t *testing.T) {
 			t.Run(l.name, func(t *testing.T) {
 				fdtest.NoLeak(t)
 				a, r := receiver(t, nil)
-				wire, err := appendSession(nil, &h, 4)
-				require.NoError(t, err)
+				wire := expect.NoError(appendSession(nil, &h, 4)).In(t)
 				wire = l.change(append(wire, "data"...))
 				if apart {
 					fdtest.SendRaw(t, a, wire[:1], unix.UnixRights(fd))
@@ -91,23 +91,18 @@ func TestSessionLies(t *testing.T) {
 
 func TestSessionDescriptors(t *testing.T) {
 	fd, h := v4(t)
-	good, err := appendSession(nil, &h, 4)
-	require.NoError(t, err)
+	good := expect.NoError(appendSession(nil, &h, 4)).In(t)
 	good = append(good, "data"...)
 	plain := fdtest.File(t, "f")
-	local, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
-	require.NoError(t, err)
+	local := expect.NoError(unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)).In(t)
 	defer unix.Close(local)
-	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
+	listener := expect.NoError(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)).In(t)
 	defer unix.Close(listener)
-	listening, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	require.NoError(t, err)
+	listening := expect.NoError(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)).In(t)
 	defer unix.Close(listening)
 	require.NoError(t, unix.Listen(listening, 1))
 	h.Type = unix.SOCK_STREAM
-	stream, err := appendSession(nil, &h, 4)
-	require.NoError(t, err)
+	stream := expect.NoError(appendSession(nil, &h, 4)).In(t)
 	stream = append(stream, "data"...)
 	type part struct {
 		p   []byte
@@ -184,8 +179,7 @@ func TestSessionFamilies(t *testing.T) {
 		{unix.AF_INET, unix.AF_INET, maxSockaddr + 1, handoff.ErrMalformed},
 	} {
 		a, r := receiver(t, nil)
-		socket, err := unix.Socket(int(min(tt.family, unix.AF_INET6)), unix.SOCK_STREAM, 0)
-		require.NoError(t, err)
+		socket := expect.NoError(unix.Socket(int(min(tt.family, unix.AF_INET6)), unix.SOCK_STREAM, 0)).In(t)
 		fdtest.SendRaw(t, a, header(tt.family, tt.own, tt.size), unix.UnixRights(socket))
 		require.NoError(t, unix.Close(socket))
 		var s Session
@@ -201,13 +195,12 @@ func TestSessionSilence(t *testing.T) {
 	for _, n := range []int{1, 2, 20, 59, 62} {
 		fdtest.NoLeak(t)
 		a, r := receiver(t, &ReceiverOptions{Timeout: 20 * time.Millisecond})
-		wire, err := appendSession(nil, &h, 4)
-		require.NoError(t, err)
+		wire := expect.NoError(appendSession(nil, &h, 4)).In(t)
 		wire = append(wire, "data"...)
 		fdtest.SendRaw(t, a, wire[:n], unix.UnixRights(fd))
 		before := leak.Descriptors()
 		var s Session
-		err = r.Receive(context.Background(), &s)
+		err := r.Receive(context.Background(), &s)
 		require.ErrorIs(t, err, handoff.ErrLate)
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 		require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
@@ -232,8 +225,7 @@ func FuzzParseHeader(f *testing.F) {
 		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[2001:db8::1]:53"), addr("[fe80::1%7]:4369")},
 		{unix.AF_INET6, unix.SOCK_STREAM, 6, addr("[::]:53"), addr("10.1.2.3:53")},
 	} {
-		b, err := appendSession(nil, &h, 1)
-		require.NoError(f, err)
+		b := expect.NoError(appendSession(nil, &h, 1)).In(f)
 		f.Add(b[sessionLead:])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -243,8 +235,7 @@ func FuzzParseHeader(f *testing.F) {
 			require.Equal(t, Header{}, h)
 			return
 		}
-		again, err := appendSession(nil, &h, size)
-		require.NoError(t, err)
+		again := expect.NoError(appendSession(nil, &h, size)).In(t)
 		h2, size2, err := parseHeader(again[sessionLead:])
 		require.NoError(t, err)
 		require.Equal(t, h, h2)
@@ -255,8 +246,7 @@ func FuzzParseHeader(f *testing.F) {
 // Any bytes, with descriptors anywhere, give sessions or an error, and leave nothing behind.
 func FuzzReceiver(f *testing.F) {
 	h := Header{unix.AF_INET, unix.SOCK_DGRAM, 17, addr("10.1.2.3:53"), addr("192.0.2.1:4369")}
-	good, err := appendSession(nil, &h, 4)
-	require.NoError(f, err)
+	good := expect.NoError(appendSession(nil, &h, 4)).In(f)
 	good = append(good, "data"...)
 	f.Add(good, uint8(1), uint64(1))
 	f.Add(append(good, good...), uint8(63), uint64(3))

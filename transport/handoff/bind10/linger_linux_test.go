@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -23,8 +24,7 @@ func TestUnwantedDoNotLinger(t *testing.T) {
 		"a session of another type": func(t *testing.T) func() {
 			f, r := sessions(t, nil)
 			_, h := v4(t) // of UDP
-			wire, err := appendSession(nil, &h, 1)
-			require.NoError(t, err)
+			wire := expect.NoError(appendSession(nil, &h, 1)).In(t)
 			fdtest.Give(t, f, append(wire, 'x'), fdtest.Lingering(t))
 			return func() { require.ErrorIs(t, r.Receive(fdtest.Soon(t), &Session{}), handoff.ErrMalformed) }
 		},

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
@@ -41,12 +42,10 @@ func udp(t testing.TB, network string) (fd int, local transport.Addr) {
 		need.IPv6(t)
 		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}
 	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM, 0)
-	require.NoError(t, err)
+	fd = expect.NoError(unix.Socket(family, unix.SOCK_DGRAM, 0)).In(t)
 	t.Cleanup(func() { unix.Close(fd) })
 	require.NoError(t, unix.Bind(fd, sa))
-	sa, err = unix.Getsockname(fd)
-	require.NoError(t, err)
+	sa = expect.NoError(unix.Getsockname(fd)).In(t)
 	return fd, transport.FromSockaddr(sa)
 }
 
@@ -59,12 +58,8 @@ func v4(t testing.TB) (int, Header) {
 func sessions(t testing.TB, config *ReceiverOptions) (*Forwarder, *Receiver) {
 	t.Helper()
 	a, b := fdtest.Pair(t, unix.SOCK_STREAM)
-	f, err := NewForwarderConn(a)
-	require.NoError(t, err)
-	t.Cleanup(func() { f.Close() })
-	r, err := NewReceiver(b, config)
-	require.NoError(t, err)
-	t.Cleanup(func() { r.Close() })
+	f := expect.Open(NewForwarderConn(a)).In(t)
+	r := expect.Open(NewReceiver(b, config)).In(t)
 	return f, r
 }
 
@@ -72,9 +67,7 @@ func sessions(t testing.TB, config *ReceiverOptions) (*Forwarder, *Receiver) {
 func receiver(t testing.TB, config *ReceiverOptions) (*net.UnixConn, *Receiver) {
 	t.Helper()
 	a, b := fdtest.Pair(t, unix.SOCK_STREAM)
-	r, err := NewReceiver(b, config)
-	require.NoError(t, err)
-	t.Cleanup(func() { r.Close() })
+	r := expect.Open(NewReceiver(b, config)).In(t)
 	return a, r
 }
 
@@ -145,10 +138,8 @@ func TestMixedEndpoints(t *testing.T) {
 		require.ErrorContains(t, err, tt.remote.String())
 
 		fits := Header{h.Family, h.Type, h.Protocol, tt.local, tt.local}
-		wire, err := appendSession(nil, &fits, 1)
-		require.NoError(t, err)
-		image, err := appendImage(nil, h.Family, tt.remote)
-		require.NoError(t, err)
+		wire := expect.NoError(appendSession(nil, &fits, 1)).In(t)
+		image := expect.NoError(appendImage(nil, h.Family, tt.remote)).In(t)
 		copy(wire[len(wire)-4-len(image):], image)
 		_, _, err = parseHeader(wire[sessionLead:])
 		require.ErrorIs(t, err, handoff.ErrMalformed)
@@ -165,8 +156,7 @@ func TestSessions(t *testing.T) {
 	each := func(t *testing.T, network string) {
 		fd, local := udp(t, network)
 		remote := addr("192.0.2.1:53")
-		h, err := Describe(fd, remote)
-		require.NoError(t, err)
+		h := expect.NoError(Describe(fd, remote)).In(t)
 		if network == "udp6" {
 			h.Remote = addr("[2001:db8::1]:53")
 		}
@@ -177,10 +167,8 @@ func TestSessions(t *testing.T) {
 			require.Equal(t, h, s.Header)
 			require.Equal(t, local, s.Local)
 			require.Equal(t, data, s.Data)
-			own, err := s.Socket.FD(0)
-			require.NoError(t, err)
-			sa, err := unix.Getsockname(own)
-			require.NoError(t, err)
+			own := expect.NoError(s.Socket.FD(0)).In(t)
+			sa := expect.NoError(unix.Getsockname(own)).In(t)
 			require.Equal(t, local, transport.FromSockaddr(sa))
 		}
 	}
@@ -201,19 +189,12 @@ func TestPushConn(t *testing.T) {
 				need.IPv6(t)
 			}
 			fdtest.NoLeak(t)
-			l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-			require.NoError(t, err)
-			defer l.Close()
-			client, err := net.Dial("tcp", l.Addr().String())
-			require.NoError(t, err)
-			defer client.Close()
-			front, err := l.Accept()
-			require.NoError(t, err)
-			_, err = client.Write([]byte("read and unread"))
-			require.NoError(t, err)
+			l := expect.Open(net.Listen("tcp", net.JoinHostPort(host, "0"))).In(t)
+			client := expect.Open(net.Dial("tcp", l.Addr().String())).In(t)
+			front := expect.NoError(l.Accept()).In(t)
+			require.NoError(t, expect.Err(client.Write([]byte("read and unread"))))
 			p := make([]byte, 4)
-			_, err = io.ReadFull(front, p)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(io.ReadFull(front, p)))
 
 			f, r := sessions(t, nil)
 			require.NoError(t, f.PushConn(front.(*net.TCPConn), p))
@@ -223,14 +204,11 @@ func TestPushConn(t *testing.T) {
 			require.Equal(t, client.LocalAddr().String(), s.Remote.String())
 			require.Equal(t, l.Addr().String(), s.Local.String())
 			require.Equal(t, unix.SOCK_STREAM, s.Type)
-			fd, err := s.Socket.Steal(0)
-			require.NoError(t, err)
+			fd := expect.NoError(s.Socket.Steal(0)).In(t)
 			require.NoError(t, s.Close())
-			stream, err := transport.AdoptStream(fd)
-			require.NoError(t, err)
+			stream := expect.NoError(transport.AdoptStream(fd)).In(t)
 			rest := make([]byte, 11)
-			_, err = stream.Readv(fdtest.Soon(t), rest)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(stream.Readv(fdtest.Soon(t), rest)))
 			require.Equal(t, "read and unread", string(s.Data)+string(rest))
 			require.NoError(t, stream.Close())
 		})
@@ -288,19 +266,15 @@ func TestPushRefused(t *testing.T) {
 	require.NoError(t, f.Close())
 	require.ErrorIs(t, f.Push(fd, good, []byte("x")), syscall.ENOTCONN)
 	require.ErrorIs(t, f.Close(), syscall.ENOTCONN)
-	_, err := f.SyscallConn()
-	require.ErrorIs(t, err, syscall.ENOTCONN)
+	require.ErrorIs(t, expect.Err(f.SyscallConn()), syscall.ENOTCONN)
 	require.ErrorIs(t, f.Connect(fdtest.Soon(t)), syscall.EINVAL, "it has no path")
 
-	_, err = Describe(fdtest.File(t, "f"), nil)
-	require.ErrorIs(t, err, syscall.ENOTSOCK)
-	_, err = Describe(fd, nil)
-	require.ErrorIs(t, err, syscall.ENOTCONN)
+	require.ErrorIs(t, expect.Err(Describe(fdtest.File(t, "f"), nil)), syscall.ENOTSOCK)
+	require.ErrorIs(t, expect.Err(Describe(fd, nil)), syscall.ENOTCONN)
 	a, b := fdtest.RawPair(t, unix.SOCK_STREAM)
 	defer unix.Close(a)
 	defer unix.Close(b)
-	of1, err := Describe(a, nil)
-	require.NoError(t, err)
+	of1 := expect.NoError(Describe(a, nil)).In(t)
 	require.Equal(t, unix.AF_UNIX, of1.Family)
 }
 
@@ -309,20 +283,16 @@ func TestPushRefused(t *testing.T) {
 func TestForwarderNeverWaits(t *testing.T) {
 	fdtest.NoLeak(t)
 	path := filepath.Join(sockdir.New(t), "s")
-	f, err := NewForwarder(path)
-	require.NoError(t, err)
+	f := expect.NoError(NewForwarder(path)).In(t)
 	fd, h := v4(t)
 	require.ErrorIs(t, f.Push(fd, h, []byte("x")), syscall.ENOTCONN)
 	require.ErrorIs(t, f.Close(), syscall.ENOTCONN)
 	require.ErrorIs(t, f.Connect(fdtest.Soon(t)), syscall.ENOENT)
 
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})).In(t)
 	require.NoError(t, f.Connect(fdtest.Soon(t)))
 	require.ErrorIs(t, f.Connect(fdtest.Soon(t)), syscall.EISCONN)
-	slow, err := l.AcceptUnix()
-	require.NoError(t, err)
+	slow := expect.NoError(l.AcceptUnix()).In(t)
 	r, err := NewReceiver(slow, nil)
 	require.NoError(t, err)
 	var s Session
@@ -345,10 +315,8 @@ func TestForwarderNeverWaits(t *testing.T) {
 	require.NoError(t, r.Close())
 
 	require.NoError(t, f.Connect(fdtest.Soon(t)))
-	c, err := l.AcceptUnix()
-	require.NoError(t, err)
-	r, err = NewReceiver(c, nil)
-	require.NoError(t, err)
+	c := expect.NoError(l.AcceptUnix()).In(t)
+	r = expect.NoError(NewReceiver(c, nil)).In(t)
 	require.NoError(t, f.Push(fd, h, []byte("x")))
 	require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, s.Close())
@@ -360,15 +328,11 @@ func TestForwarderNeverWaits(t *testing.T) {
 }
 
 func TestForwarderPaths(t *testing.T) {
-	_, err := NewForwarder(strings.Repeat("x", 200))
-	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
-	_, err = NewForwarder("")
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewForwarder(strings.Repeat("x", 200))), syscall.ENAMETOOLONG)
+	require.ErrorIs(t, expect.Err(NewForwarder("")), syscall.EINVAL)
 	a, b := fdtest.Pair(t, unix.SOCK_DGRAM)
-	_, err = NewForwarderConn(a)
-	require.ErrorIs(t, err, syscall.EINVAL)
-	_, err = NewReceiver(b, nil)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewForwarderConn(a)), syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewReceiver(b, nil)), syscall.EINVAL)
 }
 
 // Sessions arrive unchanged, however their bytes are cut.
@@ -380,8 +344,7 @@ func TestSessionsInPieces(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		a, b := fdtest.Pair(t, unix.SOCK_STREAM)
 		defer a.Close()
-		r, err := NewReceiver(b, nil)
-		require.NoError(t, err)
+		r := expect.NoError(NewReceiver(b, nil)).In(t)
 		defer r.Close()
 		type sent struct {
 			h    Header
@@ -394,8 +357,7 @@ func TestSessionsInPieces(t *testing.T) {
 				s.h, own = h6, six
 			}
 			all = append(all, s)
-			wire, err := appendSession(nil, &s.h, len(s.data))
-			require.NoError(t, err)
+			wire := expect.NoError(appendSession(nil, &s.h, len(s.data))).In(t)
 			wire = append(wire, s.data...)
 			control := unix.UnixRights(own)
 			for len(wire) > 0 { // BIND 10 sends the first byte alone
@@ -420,8 +382,7 @@ func TestSessionsInPieces(t *testing.T) {
 // Bytes that have come while no call received are not late, however much later they are received.
 func TestSessionNobodyLooks(t *testing.T) {
 	fd, h := v4(t)
-	wire, err := appendSession(nil, &h, 4)
-	require.NoError(t, err)
+	wire := expect.NoError(appendSession(nil, &h, 4)).In(t)
 	wire = append(wire, "data"...)
 	for _, n := range []int{1, 2, 20, 59, 62} {
 		fdtest.NoLeak(t)
@@ -443,8 +404,7 @@ func TestSessionNobodyLooks(t *testing.T) {
 // If a context ends within a session, nothing of the session is lost.
 func TestReceiveGoesOn(t *testing.T) {
 	fd, h := v4(t)
-	wire, err := appendSession(nil, &h, 4)
-	require.NoError(t, err)
+	wire := expect.NoError(appendSession(nil, &h, 4)).In(t)
 	wire = append(wire, "data"...)
 	for name, patience := range fdtest.Impatient(t) {
 		t.Run(name, func(t *testing.T) {
@@ -494,10 +454,8 @@ func TestReceiverPeer(t *testing.T) {
 		{func(c handoff.Cred) error { return no }, no},
 	} {
 		_, b := fdtest.Pair(t, unix.SOCK_STREAM)
-		_, err := NewReceiver(b, &ReceiverOptions{Peer: tt.peer})
-		require.ErrorIs(t, err, tt.want)
+		require.ErrorIs(t, expect.Err(NewReceiver(b, &ReceiverOptions{Peer: tt.peer})), tt.want)
 	}
 	_, b := fdtest.Pair(t, unix.SOCK_STREAM)
-	_, err := NewReceiver(b, &ReceiverOptions{Timeout: -1})
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewReceiver(b, &ReceiverOptions{Timeout: -1})), syscall.EINVAL)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/transport"
@@ -35,11 +36,8 @@ func startWorker(t *testing.T) worker {
 	require.NoError(t, err)
 	p := party.Start(t, []string{takesSessions + "=1"}, far)
 	require.NoError(t, far.Close())
-	conn, err := handoff.FileConn(near)
-	require.NoError(t, err)
-	f, err := NewForwarderConn(conn)
-	require.NoError(t, err)
-	t.Cleanup(func() { f.Close() })
+	conn := expect.NoError(handoff.FileConn(near)).In(t)
+	f := expect.Open(NewForwarderConn(conn)).In(t)
 	var ready bool
 	p.Hear(t, &ready)
 	p.Say(t, true)
@@ -54,9 +52,7 @@ func TestUntakenOfKilledWorker(t *testing.T) {
 		for round := range 4 {
 			t.Run(fmt.Sprint(name, " ", round), func(t *testing.T) {
 				const all, bound = 120, 16
-				l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-				require.NoError(t, err)
-				defer l.Close()
+				l := expect.Open(net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})).In(t)
 				first, second := startWorker(t), startWorker(t)
 				var list []handed
 				push := func(w worker, h handed) {
@@ -68,10 +64,8 @@ func TestUntakenOfKilledWorker(t *testing.T) {
 				var over error
 				untaken := 0
 				for len(list) < all && over == nil {
-					client, err := net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
-					require.NoError(t, err)
-					server, err := l.AcceptTCP()
-					require.NoError(t, err)
+					client := expect.NoError(net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))).In(t)
+					server := expect.NoError(l.AcceptTCP()).In(t)
 					h := handed{client, server}
 					defer client.Close()
 					defer server.Close()
@@ -103,9 +97,7 @@ func TestUntakenOfKilledWorker(t *testing.T) {
 				for _, h := range again {
 					push(second, h)
 				}
-				n, err := second.f.Untaken(fdtest.Soon(t), 0)
-				require.NoError(t, err)
-				require.Zero(t, n)
+				require.Zero(t, expect.NoError(second.f.Untaken(fdtest.Soon(t), 0)).In(t))
 				for i, h := range list {
 					require.NoError(t, h.server.Close())
 					require.NoError(t, h.client.SetReadDeadline(time.Now().Add(10*time.Second)))

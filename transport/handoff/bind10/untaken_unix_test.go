@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/cnode-go/cnode/transport"
@@ -38,11 +39,7 @@ func TestUntaken(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, left(ctx, 2, 3), context.Canceled)
 
-	waits := make(chan error, 1)
-	go func() {
-		_, err := f.Untaken(context.Background(), 0)
-		waits <- err
-	}()
+	waits := expect.Aside(func() error { return expect.Err(f.Untaken(context.Background(), 0)) })
 	var s Session
 	for i := range 3 {
 		require.ErrorIs(t, left(transport.NoWait(), 0, 3-i), os.ErrDeadlineExceeded)
@@ -73,9 +70,7 @@ func TestUntakenAfterPushHasEnded(t *testing.T) {
 	fd, h := v4(t)
 	pushed := 0
 	for ; ; pushed++ {
-		n, err := f.Untaken(transport.NoWait(), pushed)
-		require.NoError(t, err)
-		require.Equal(t, pushed, n)
+		require.Equal(t, pushed, expect.NoError(f.Untaken(transport.NoWait(), pushed)).In(t))
 		if f.Push(fd, h, make([]byte, 10_000)) != nil {
 			break
 		}
@@ -86,9 +81,7 @@ func TestUntakenAfterPushHasEnded(t *testing.T) {
 		require.NoError(t, r.Receive(fdtest.Soon(t), &s))
 	}
 	require.NoError(t, s.Close())
-	n, err := f.Untaken(fdtest.Soon(t), 0)
-	require.NoError(t, err)
-	require.Zero(t, n)
+	require.Zero(t, expect.NoError(f.Untaken(fdtest.Soon(t), 0)).In(t))
 	require.Error(t, r.Receive(fdtest.Soon(t), &s))
 	require.NoError(t, f.Close())
 }

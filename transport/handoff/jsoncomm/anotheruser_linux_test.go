@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -17,17 +18,12 @@ import (
 func TestAnotherUser(t *testing.T) {
 	fdtest.NoLeak(t)
 	name := "@" + t.Name() + strconv.Itoa(os.Getpid())
-	server, err := NewServer(name, &ServerOptions{Peer: handoff.SameUser})
-	require.NoError(t, err)
-	defer server.Close()
-	client, err := NewClient(server.Addr())
-	require.NoError(t, err)
-	defer client.Close()
+	server := expect.Open(NewServer(name, &ServerOptions{Peer: handoff.SameUser})).In(t)
+	client := expect.Open(NewClient(server.Addr())).In(t)
 	f := fdtest.File(t, "f")
 	fdtest.AsNobody(t, func() error { return client.Send(context.Background(), "from nobody", f) })
 	before := leak.Descriptors()
-	_, _, err = server.Receive(fdtest.Soon(t), nil)
-	require.ErrorIs(t, err, handoff.ErrForbidden)
+	require.ErrorIs(t, expect.Err2(server.Receive(fdtest.Soon(t), nil)), handoff.ErrForbidden)
 	require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 	require.NoError(t, client.Send(fdtest.Soon(t), "from us"))
 	fds, _, err := server.Receive(fdtest.Soon(t), nil)

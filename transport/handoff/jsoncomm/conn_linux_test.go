@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -45,8 +46,7 @@ func TestConn(t *testing.T) {
 		sent := strings.Repeat("x", tt.length)
 		require.NoError(t, a.Send(ctx, sent, fdtest.Repeat(f, tt.fds)...))
 		var got string
-		fds, err := b.Receive(ctx, &got)
-		require.NoError(t, err)
+		fds := expect.NoError(b.Receive(ctx, &got)).In(t)
 		require.Equal(t, sent, got)
 		require.Equal(t, tt.fds, fds.Len())
 		for _, fd := range fds.FDs() {
@@ -90,8 +90,7 @@ func TestLimit(t *testing.T) {
 			require.ErrorContains(t, err, "MaxPayload")
 			require.NoError(t, a.Send(fdtest.Soon(t), document(tt.limit)))
 			var got string
-			set, err := b.Receive(fdtest.Soon(t), &got)
-			require.NoError(t, err)
+			set := expect.NoError(b.Receive(fdtest.Soon(t), &got)).In(t)
 			require.NoError(t, set.Close())
 			require.True(t, document(tt.limit) == got)
 
@@ -108,22 +107,13 @@ func TestLimit(t *testing.T) {
 		})
 	}
 	negative := &ConnOptions{MaxPayload: -1}
-	_, _, err := Pair(negative)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err2(Pair(negative)), syscall.EINVAL)
 	path := filepath.Join(sockdir.New(t), "s")
-	_, err = Listen(path, negative)
-	require.ErrorIs(t, err, syscall.EINVAL)
-	l, err := Listen(path, &ConnOptions{MaxPayload: 10})
-	require.NoError(t, err)
-	defer l.Close()
-	_, err = Connect(fdtest.Soon(t), path, negative)
-	require.ErrorIs(t, err, syscall.EINVAL)
-	c, err := Connect(fdtest.Soon(t), path, &ConnOptions{MaxPayload: 11})
-	require.NoError(t, err)
-	defer c.Close()
-	s, err := l.Accept(fdtest.Soon(t))
-	require.NoError(t, err)
-	defer s.Close()
+	require.ErrorIs(t, expect.Err(Listen(path, negative)), syscall.EINVAL)
+	l := expect.Open(Listen(path, &ConnOptions{MaxPayload: 10})).In(t)
+	require.ErrorIs(t, expect.Err(Connect(fdtest.Soon(t), path, negative)), syscall.EINVAL)
+	c := expect.Open(Connect(fdtest.Soon(t), path, &ConnOptions{MaxPayload: 11})).In(t)
+	s := expect.Open(l.Accept(fdtest.Soon(t))).In(t)
 	require.NoError(t, c.Send(fdtest.Soon(t), document(11)))
 	require.ErrorIs(t, s.Send(fdtest.Soon(t), document(11)), syscall.EMSGSIZE)
 }
@@ -132,25 +122,17 @@ func TestListener(t *testing.T) {
 	fdtest.NoLeak(t)
 	ctx := fdtest.Soon(t)
 	path := filepath.Join(sockdir.New(t), "s")
-	l, err := Listen(path, nil)
-	require.NoError(t, err)
-	_, err = Listen(path, nil)
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	l := expect.NoError(Listen(path, nil)).In(t)
+	require.ErrorIs(t, expect.Err(Listen(path, nil)), syscall.EADDRINUSE)
 	short, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
-	_, err = l.Accept(short)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	client, err := Connect(ctx, path, nil)
-	require.NoError(t, err)
-	server, err := l.Accept(ctx)
-	require.NoError(t, err)
-	cred, err := handoff.PeerCred(server)
-	require.NoError(t, err)
-	require.Equal(t, self, cred)
+	require.ErrorIs(t, expect.Err(l.Accept(short)), context.DeadlineExceeded)
+	client := expect.NoError(Connect(ctx, path, nil)).In(t)
+	server := expect.NoError(l.Accept(ctx)).In(t)
+	require.Equal(t, self, expect.NoError(handoff.PeerCred(server)).In(t))
 	require.NoError(t, client.Send(ctx, []int{1, 2, 3}))
 	var got []int
-	fds, err := server.Receive(ctx, &got)
-	require.NoError(t, err)
+	fds := expect.NoError(server.Receive(ctx, &got)).In(t)
 	require.NoError(t, fds.Close())
 	require.Equal(t, []int{1, 2, 3}, got)
 
@@ -163,32 +145,25 @@ func TestListener(t *testing.T) {
 	require.ErrorIs(t, <-done, net.ErrClosed)
 	require.NoFileExists(t, path)
 	require.NoError(t, server.Send(ctx, "still connected"))
-	fds, err = client.Receive(ctx, nil)
-	require.NoError(t, err)
+	fds = expect.NoError(client.Receive(ctx, nil)).In(t)
 	require.NoError(t, fds.Close())
 	require.NoError(t, client.Close())
 	require.NoError(t, server.Close())
 	require.NoError(t, server.Close())
 
-	_, err = Connect(ctx, path, nil)
-	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = Connect(ctx, strings.Repeat("x", 200), nil)
-	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
-	_, err = Listen("", nil)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(Connect(ctx, path, nil)), syscall.ENOENT)
+	require.ErrorIs(t, expect.Err(Connect(ctx, strings.Repeat("x", 200), nil)), syscall.ENAMETOOLONG)
+	require.ErrorIs(t, expect.Err(Listen("", nil)), syscall.EINVAL)
 	c, gone := fdtest.Pair(t, unix.SOCK_STREAM)
-	_, err = NewConn(c, nil)
-	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewConn(c, nil)), syscall.EINVAL)
 	require.NoError(t, gone.Close())
-	_, err = NewConn(gone, nil)
-	require.ErrorIs(t, err, net.ErrClosed)
+	require.ErrorIs(t, expect.Err(NewConn(gone, nil)), net.ErrClosed)
 }
 
 // memory makes a memory file, closed at the end of the test.
 func memory(t testing.TB, text string) int {
 	t.Helper()
-	fd, err := system.MemoryFile("test", []byte(text))
-	require.NoError(t, err)
+	fd := expect.NoError(system.MemoryFile("test", []byte(text))).In(t)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
 }
@@ -202,8 +177,7 @@ func TestConnRefuses(t *testing.T) {
 	defer unix.Close(pipe[1])
 	huge := memory(t, "")
 	require.NoError(t, unix.Ftruncate(huge, 1<<50))
-	path, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
-	require.NoError(t, err)
+	path := expect.NoError(unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)).In(t)
 	defer unix.Close(path)
 	f := fdtest.File(t, "f")
 	for _, tt := range []struct {
@@ -227,17 +201,14 @@ func TestConnRefuses(t *testing.T) {
 			control = unix.UnixRights(tt.fds...)
 		}
 		fdtest.SendRaw(t, a, []byte(tt.body), control)
-		_, err := b.Receive(ctx, nil)
-		require.ErrorIs(t, err, tt.want, tt.name)
+		require.ErrorIs(t, expect.Err(b.Receive(ctx, nil)), tt.want, tt.name)
 		require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()), tt.name)
 	}
 	fdtest.SendRaw(t, a, []byte(argsViaFD), unix.UnixRights(memory(t, "7"), f))
 	var got int
-	fds, err := b.Receive(ctx, &got)
-	require.NoError(t, err)
+	fds := expect.NoError(b.Receive(ctx, &got)).In(t)
 	require.Equal(t, 7, got)
-	fd, err := fds.FD(0)
-	require.NoError(t, err)
+	fd := expect.NoError(fds.FD(0)).In(t)
 	require.Equal(t, "f", fdtest.Content(t, fd), "the first of those that the sender meant")
 	require.NoError(t, fds.Close())
 }

@@ -44,8 +44,7 @@ func TestDroppedRemovesItsFile(t *testing.T) {
 func TestWaitingIsNotDropped(t *testing.T) {
 	fdtest.NoLeak(t)
 	path := filepath.Join(sockdir.New(t), "s")
-	server, err := NewServer(path, nil)
-	require.NoError(t, err)
+	server := expect.NoError(NewServer(path, nil)).In(t)
 	ctx := fdtest.NewWaited(fdtest.Soon(t))
 	received := make(chan error, 1)
 	go func(s *Socket) { _, _, err := s.Receive(ctx, nil); received <- err }(server)
@@ -56,8 +55,7 @@ func TestWaitingIsNotDropped(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	require.FileExists(t, path)
-	client, err := NewClient(transport.UnixAddr(path))
-	require.NoError(t, err)
+	client := expect.NoError(NewClient(transport.UnixAddr(path))).In(t)
 	require.NoError(t, client.Send(fdtest.Soon(t), 1))
 	require.NoError(t, client.Close())
 	require.NoError(t, expect.Returns(t, received))

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 )
 
@@ -16,15 +17,13 @@ import (
 func TestOddFileOfASet(t *testing.T) {
 	fdtest.NoLeak(t)
 	client, server := sockets(t, nil)
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)).In(t)
 	require.NoError(t, client.Send(fdtest.Soon(t), "x", fd))
 	require.NoError(t, unix.Close(fd))
 	var got string
 	set, _, err := server.Receive(fdtest.Soon(t), &got)
 	require.NoError(t, err)
-	f, err := set.File(0, "counter")
-	require.NoError(t, err)
+	f := expect.NoError(set.File(0, "counter")).In(t)
 	require.ErrorIs(t, f.SetReadDeadline(time.Time{}), os.ErrNoDeadline)
 	require.NoError(t, f.Close())
 	require.NoError(t, set.Close())

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/transport/handoff"
@@ -20,18 +21,14 @@ func TestHostileMemoryFiles(t *testing.T) {
 	fdtest.NoLeak(t)
 	client, server := connPair(t)
 	open := func(path string, flags int) int {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
-		require.NoError(t, err)
-		return fd
+		return expect.NoError(unix.Open(path, flags|unix.O_CLOEXEC, 0o600)).In(t)
 	}
 	sized := func(size int64) int {
-		fd, err := unix.MemfdCreate("hostile", unix.MFD_CLOEXEC)
-		require.NoError(t, err)
+		fd := expect.NoError(unix.MemfdCreate("hostile", unix.MFD_CLOEXEC)).In(t)
 		require.NoError(t, unix.Ftruncate(fd, size))
 		return fd
 	}
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	require.NoError(t, err)
+	epoll := expect.NoError(unix.EpollCreate1(unix.EPOLL_CLOEXEC)).In(t)
 	readable := sized(1)
 	writable := open(fmt.Sprintf("/proc/self/fd/%d", readable), unix.O_WRONLY)
 	require.NoError(t, unix.Close(readable))
@@ -52,8 +49,7 @@ func TestHostileMemoryFiles(t *testing.T) {
 			require.NoError(t, client.conn.Send(fdtest.Soon(t), []byte(argsViaFD), tt.fd, tt.fd))
 			require.NoError(t, unix.Close(tt.fd))
 			before := leak.Descriptors()
-			_, err := server.Receive(fdtest.Soon(t), nil)
-			require.ErrorIs(t, err, tt.want)
+			require.ErrorIs(t, expect.Err(server.Receive(fdtest.Soon(t), nil)), tt.want)
 			require.Empty(t, fdtest.LeftOver(before, leak.Descriptors()))
 		})
 	}
@@ -85,7 +81,6 @@ func TestHostileMemoryFiles(t *testing.T) {
 	close(stop)
 	all.Wait()
 	require.NoError(t, client.Send(fdtest.Soon(t), 7))
-	set, err := server.Receive(fdtest.Soon(t), nil)
-	require.NoError(t, err)
+	set := expect.NoError(server.Receive(fdtest.Soon(t), nil)).In(t)
 	require.NoError(t, set.Close())
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff/internal/sock"
 )
@@ -21,10 +22,7 @@ func TestNoSequencedPackets(t *testing.T) {
 		t.Skip(runtime.GOOS, "has them")
 	}
 	path := filepath.Join(sockdir.New(t), "x")
-	_, _, err := Pair(nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = Connect(t.Context(), path, nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	_, err = Listen(path, nil)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err2(Pair(nil)), errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(Connect(t.Context(), path, nil)), errors.ErrUnsupported)
+	require.ErrorIs(t, expect.Err(Listen(path, nil)), errors.ErrUnsupported)
 }

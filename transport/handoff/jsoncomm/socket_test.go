@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/fdtest"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -31,12 +32,8 @@ import (
 func sockets(t testing.TB, config *ServerOptions) (client, server *Socket) {
 	t.Helper()
 	path := filepath.Join(sockdir.New(t), "server")
-	server, err := NewServer(path, config)
-	require.NoError(t, err)
-	t.Cleanup(func() { server.Close() })
-	client, err = NewClient(transport.UnixAddr(path))
-	require.NoError(t, err)
-	t.Cleanup(func() { client.Close() })
+	server = expect.Open(NewServer(path, config)).In(t)
+	client = expect.Open(NewClient(transport.UnixAddr(path))).In(t)
 	return client, server
 }
 
@@ -70,8 +67,7 @@ func TestExchange(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, map[string]int{"n": n}, answer)
 		require.Equal(t, server.Addr(), from)
-		fd, err := fds.Steal(0)
-		require.NoError(t, err)
+		fd := expect.NoError(fds.Steal(0)).In(t)
 		require.Equal(t, "back", fdtest.Content(t, fd))
 		require.NoError(t, unix.Close(fd))
 		require.NoError(t, fds.Close())
@@ -144,10 +140,8 @@ func TestServerFile(t *testing.T) {
 	old, moved := filepath.Join(dir, "old"), filepath.Join(dir, "moved")
 	require.NoError(t, os.Mkdir(old, 0o700))
 	path := filepath.Join(old, "s")
-	server, err := NewServer(path, nil)
-	require.NoError(t, err)
-	_, err = NewServer(path, nil)
-	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	server := expect.NoError(NewServer(path, nil)).In(t)
+	require.ErrorIs(t, expect.Err(NewServer(path, nil)), syscall.EADDRINUSE)
 	require.NoError(t, os.Rename(old, moved))
 	require.NoError(t, os.Mkdir(old, 0o700))
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
@@ -159,8 +153,7 @@ func TestServerFile(t *testing.T) {
 	// A file that is no longer ours stays, and a file that is gone is no error.
 	for _, other := range []bool{true, false} {
 		path := filepath.Join(dir, fmt.Sprint(other))
-		server, err := NewServer(path, nil)
-		require.NoError(t, err)
+		server := expect.NoError(NewServer(path, nil)).In(t)
 		require.NoError(t, os.Remove(path))
 		if other {
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
@@ -170,18 +163,13 @@ func TestServerFile(t *testing.T) {
 			require.FileExists(t, path)
 		}
 	}
-	_, err = NewServer("", nil)
-	require.ErrorIs(t, err, syscall.EINVAL)
-	_, err = NewServer(filepath.Join(dir, "no", "such"), nil)
-	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = NewServer(strings.Repeat("x", 200), nil)
-	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
-	_, err = NewClient(transport.UnixAddr(filepath.Join(dir, "nobody")))
-	require.ErrorIs(t, err, syscall.ENOENT)
+	require.ErrorIs(t, expect.Err(NewServer("", nil)), syscall.EINVAL)
+	require.ErrorIs(t, expect.Err(NewServer(filepath.Join(dir, "no", "such"), nil)), syscall.ENOENT)
+	require.ErrorIs(t, expect.Err(NewServer(strings.Repeat("x", 200), nil)), syscall.ENAMETOOLONG)
+	require.ErrorIs(t, expect.Err(NewClient(transport.UnixAddr(filepath.Join(dir, "nobody")))), syscall.ENOENT)
 
 	t.Chdir(dir)
-	server, err = NewServer("relative", nil)
-	require.NoError(t, err)
+	server = expect.NoError(NewServer("relative", nil)).In(t)
 	t.Chdir("/")
 	require.NoError(t, server.Close())
 	require.NoFileExists(t, filepath.Join(dir, "relative"))
@@ -214,23 +202,17 @@ func drain(t testing.TB, receiver *Socket) {
 func TestWaitsEnd(t *testing.T) {
 	fdtest.NoLeak(t)
 	client, server := sockets(t, nil)
-	_, _, err := server.Receive(fdtest.Briefly(t), nil)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, expect.Err2(server.Receive(fdtest.Briefly(t), nil)), context.DeadlineExceeded)
 	// The queue is full when another sender has no room, either: how many datagrams a queue takes
 	// (Linux: net.unix.max_dgram_qlen, see unix(7)) and how many a sender's own buffer holds are
 	// the system's affair, and either may be the smaller number.
 	sender := client
 	for fill(t, sender) > 0 {
-		sender, err = NewClient(server.Addr())
-		require.NoError(t, err)
-		defer sender.Close()
+		sender = expect.Open(NewClient(server.Addr())).In(t)
 	}
-	free, err := NewClient(nil)
-	require.NoError(t, err)
-	defer free.Close()
+	free := expect.Open(NewClient(nil)).In(t)
 	require.ErrorIs(t, free.SendTo(fdtest.Briefly(t), server.Addr(), "x"), context.DeadlineExceeded)
-	waiting := make(chan error, 1)
-	go func() { waiting <- free.SendTo(fdtest.Soon(t), server.Addr(), "x") }()
+	waiting := expect.Aside(func() error { return free.SendTo(fdtest.Soon(t), server.Addr(), "x") })
 	drain(t, server)
 	require.NoError(t, <-waiting)
 	drain(t, server) // what has waited may come after all others have been read
@@ -265,8 +247,7 @@ func TestOwnBufferFull(t *testing.T) {
 	} {
 		require.NotZero(t, fill(t, client))
 		require.NoError(t, other.Send(fdtest.Soon(t), "x"))
-		waiting := make(chan error, 1)
-		go func() { waiting <- send() }()
+		waiting := expect.Aside(func() error { return send() })
 		// One document less may be too little: Linux tells a sender of room when three quarters of
 		// its buffer are free (unix_writable in net/unix/af_unix.c).
 		for done := false; !done; {
@@ -291,19 +272,14 @@ func TestPaddedName(t *testing.T) {
 	}
 	fdtest.NoLeak(t)
 	own := fmt.Sprintf("@handoff-%d", os.Getpid()) // another run may have such a name, too
-	server, err := NewServer(own+"-server", nil)
-	require.NoError(t, err)
-	defer server.Close()
+	server := expect.Open(NewServer(own+"-server", nil)).In(t)
 	for _, name := range []string{own + "-padded", own + "-padded\x00", own + "\x00padded"} {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
-		require.NoError(t, err)
+		fd := expect.NoError(unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)).In(t)
 		require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: name}))
 		require.NoError(t, unix.Sendto(fd, []byte("{}"), 0, &unix.SockaddrUnix{Name: own + "-server"}))
 		_, from, err := server.Receive(fdtest.Soon(t), nil)
 		require.NoError(t, err)
-		path, err := transport.UnixPath(from)
-		require.NoError(t, err)
-		require.Equal(t, name, path)
+		require.Equal(t, name, expect.NoError(transport.UnixPath(from)).In(t))
 		require.NoError(t, unix.Close(fd))
 	}
 }
@@ -345,8 +321,7 @@ func TestReceiverThatGoesAway(t *testing.T) {
 	}
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	ctx := fdtest.NewWaited(fdtest.Soon(t))
-	sent := make(chan error, 1)
-	go func() { sent <- free.SendTo(ctx, server.Addr(), "late") }()
+	sent := expect.Aside(func() error { return free.SendTo(ctx, server.Addr(), "late") })
 	<-ctx.Begun()
 	require.NoError(t, server.Close())
 	err = <-sent
@@ -372,16 +347,13 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	// let other clients fill its queue, since unread documents take room in their senders' buffers,
 	// too
 	for range 4 {
-		filler, err := NewClient(nil)
-		require.NoError(t, err)
-		defer filler.Close()
+		filler := expect.Open(NewClient(nil)).In(t)
 		fill(filler)
 	}
 	fill(server)
 	f := fdtest.File(t, "f")
 	ctx := fdtest.NewWaited(fdtest.Soon(t))
-	sent := make(chan error, 1)
-	go func() { sent <- server.SendTo(ctx, hung.Addr(), "late", f) }()
+	sent := expect.Aside(func() error { return server.SendTo(ctx, hung.Addr(), "late", f) })
 	<-ctx.Begun()
 	require.NoError(t, server.SendTo(fdtest.Soon(t), other.Addr(), "at once"), "its own buffer has room")
 	var got any
@@ -393,8 +365,7 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		fds, _, err := hung.Receive(fdtest.Soon(t), &got)
 		require.NoError(t, err)
 		if fds.Len() > 0 {
-			fd, err := fds.FD(0)
-			require.NoError(t, err)
+			fd := expect.NoError(fds.FD(0)).In(t)
 			require.Equal(t, "f", fdtest.Content(t, fd))
 		}
 		require.NoError(t, fds.Close())

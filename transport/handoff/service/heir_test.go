@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
@@ -34,17 +35,14 @@ func logging(to io.Writer) *Service {
 func TestManagerKnowsTheHeir(t *testing.T) {
 	for _, failed := range []error{nil, errors.New("not all of it")} {
 		at := &net.UnixAddr{Net: "unixgram", Name: filepath.Join(sockdir.New(t), "notify")}
-		manager, err := net.ListenUnixgram("unixgram", at)
-		require.NoError(t, err)
-		defer manager.Close()
+		manager := expect.Open(net.ListenUnixgram("unixgram", at)).In(t)
 		under(t, at.Name)
 		var log strings.Builder
 		h := &heir{staged: startable{failed}, s: logging(&log)}
 		require.ErrorIs(t, h.Start(t.Context()), failed)
 		require.NoError(t, manager.SetReadDeadline(time.Now().Add(time.Minute)))
 		said := make([]byte, 100)
-		n, err := manager.Read(said)
-		require.NoError(t, err)
+		n := expect.NoError(manager.Read(said)).In(t)
 		require.Equal(t, fmt.Sprintf("READY=1\nMAINPID=%d\n", os.Getpid()), string(said[:n]))
 		require.Empty(t, log.String())
 	}
@@ -76,8 +74,7 @@ func TestEstateForgets(t *testing.T) {
 		"thawed":   func(f handoff.Frozen) error { f.Thaw(); return nil },
 		"released": handoff.Frozen.Release,
 	} {
-		f, err := bequeath(&still{[]byte("secret")}, nil)
-		require.NoError(t, err)
+		f := expect.NoError(bequeath(&still{[]byte("secret")}, nil)).In(t)
 		state := f.State()
 		require.Contains(t, string(state), "secret", name)
 		require.NoError(t, end(f))

@@ -16,9 +16,7 @@ import (
 // A listener that is passed on is not made to block: then each Accept would hold a thread, in both
 // processes.
 func TestFileKeepsMode(t *testing.T) {
-	l, err := listen("tcp", "127.0.0.1:0", nil)
-	require.NoError(t, err)
-	defer l.Close()
+	l := expect.Open(listen("tcp", "127.0.0.1:0", nil)).In(t)
 	f := l.file()
 	require.NotNil(t, f)
 	defer f.Close()
@@ -32,31 +30,25 @@ func TestFileKeepsMode(t *testing.T) {
 func untaken(t *testing.T) (p *plain, l *listener, ends map[string]net.Conn) {
 	t.Helper()
 	p = newPlain(&Service{})
-	l, err := listen("tcp", "127.0.0.1:0", nil)
-	require.NoError(t, err)
+	l = expect.NoError(listen("tcp", "127.0.0.1:0", nil)).In(t)
 	l.p = p
 	p.add(l)
 	p.open(nil)
 	ends = map[string]net.Conn{}
 	dial := func(to net.Listener) {
-		c, err := net.Dial("tcp", to.Addr().String())
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = c.Close() })
+		c := expect.Open(net.Dial("tcp", to.Addr().String())).In(t)
 		ends[c.LocalAddr().String()] = c
 	}
 	dial(l)
-	taken, err := l.Accept()
-	require.NoError(t, err)
+	taken := expect.NoError(l.Accept()).In(t)
 	require.NoError(t, taken.Close())
 	clear(ends)
 	dial(l)
 	has(t, p, 1)
-	beside, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	beside := expect.NoError(net.Listen("tcp", "127.0.0.1:0")).In(t)
 	defer beside.Close()
 	dial(beside)
-	came, err := beside.Accept()
-	require.NoError(t, err)
+	came := expect.NoError(beside.Accept()).In(t)
 	l.arrive(came, passed{})
 	return p, l, ends
 }
@@ -77,8 +69,7 @@ func TestNobodyTakesThem(t *testing.T) {
 	require.NoError(t, l.Close())
 	for _, c := range ends {
 		require.NoError(t, c.SetReadDeadline(time.Now().Add(expect.Limit)))
-		_, err := c.Read(make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF)
+		require.ErrorIs(t, expect.Err(c.Read(make([]byte, 1))), io.EOF)
 	}
 	has(t, p, 0)
 }
@@ -88,26 +79,18 @@ func TestNobodyTookThem(t *testing.T) {
 	p, l, ends := untaken(t)
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
-	socket, err := handoff.FileConn(one)
-	require.NoError(t, err)
-	p.side, err = handoff.NewConn(socket)
-	require.NoError(t, err)
+	socket := expect.NoError(handoff.FileConn(one)).In(t)
+	p.side = expect.NoError(handoff.NewConn(socket)).In(t)
 	defer p.side.Close()
-	socket, err = handoff.FileConn(other)
-	require.NoError(t, err)
-	next, err := handoff.NewConn(socket)
-	require.NoError(t, err)
-	defer next.Close()
+	socket = expect.NoError(handoff.FileConn(other)).In(t)
+	next := expect.Open(handoff.NewConn(socket)).In(t)
 	l.leave()
 	require.NoError(t, l.Close())
 	for range 2 {
 		var set handoff.FDSet
-		_, err := next.Receive(expect.Context(t), make([]byte, 4096), &set, 1)
-		require.NoError(t, err)
-		f, err := set.File(0, "")
-		require.NoError(t, err)
-		moved, err := net.FileConn(f)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(next.Receive(expect.Context(t), make([]byte, 4096), &set, 1)))
+		f := expect.NoError(set.File(0, "")).In(t)
+		moved := expect.NoError(net.FileConn(f)).In(t)
 		require.NoError(t, f.Close())
 		require.Contains(t, ends, moved.RemoteAddr().String())
 		delete(ends, moved.RemoteAddr().String())

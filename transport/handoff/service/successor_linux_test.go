@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // begun starts a successor that is a script, with a service manager or without, and gives it when
@@ -33,8 +35,7 @@ func begun(t *testing.T, manager, script string) *Successor {
 func TestSuccessorIsChildOfManager(t *testing.T) {
 	for manager, want := range map[string]int{"/nowhere": os.Getppid(), "": os.Getpid()} {
 		s := begun(t, manager, "")
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Cmd.Process.Pid))
-		require.NoError(t, err)
+		stat := expect.NoError(os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Cmd.Process.Pid))).In(t)
 		require.Equal(t, strconv.Itoa(want), strings.Fields(string(stat))[3], "its parent; see proc_pid_stat(5)")
 	}
 }
@@ -85,8 +86,7 @@ func TestHungUp(t *testing.T) {
 		hearPending(s.upgradeOn())
 	}
 	hangUp()
-	done, err := s.begin()
-	require.NoError(t, err)
+	done := expect.NoError(s.begin()).In(t)
 	defer done()
 	require.False(t, s.hungUp())
 	hangUp()

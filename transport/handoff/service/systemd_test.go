@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 )
 
@@ -25,9 +26,7 @@ func under(t *testing.T, manager string) {
 // A manager that watches the process hears of it, until it ends.
 func TestWatchdog(t *testing.T) {
 	at := &net.UnixAddr{Net: "unixgram", Name: filepath.Join(sockdir.New(t), "notify")}
-	manager, err := net.ListenUnixgram("unixgram", at)
-	require.NoError(t, err)
-	defer manager.Close()
+	manager := expect.Open(net.ListenUnixgram("unixgram", at)).In(t)
 	under(t, at.Name)
 	t.Setenv(watchdogTime, "2000")
 	t.Setenv(watchdogProcess, "")
@@ -35,8 +34,7 @@ func TestWatchdog(t *testing.T) {
 	require.NoError(t, manager.SetReadDeadline(time.Now().Add(time.Minute)))
 	said := make([]byte, 100)
 	for range 3 {
-		n, err := manager.Read(said)
-		require.NoError(t, err)
+		n := expect.NoError(manager.Read(said)).In(t)
 		require.Equal(t, "WATCHDOG=1\n", string(said[:n]))
 	}
 	stop()
@@ -69,15 +67,11 @@ func TestWatchdogInterval(t *testing.T) {
 // environment it is given; a successor sees it. This process still speaks to the manager.
 func TestManagerIsNotInherited(t *testing.T) {
 	at := &net.UnixAddr{Net: "unixgram", Name: filepath.Join(sockdir.New(t), "notify")}
-	socket, err := net.ListenUnixgram("unixgram", at)
-	require.NoError(t, err)
-	defer socket.Close()
+	socket := expect.Open(net.ListenUnixgram("unixgram", at)).In(t)
 	under(t, at.Name)
 	t.Setenv(watchdogTime, "2000")
 	t.Setenv(watchdogProcess, "")
-	ch, err := Coming()
-	require.NoError(t, err)
-	require.Nil(t, ch)
+	require.Nil(t, expect.NoError(Coming()).In(t))
 	require.Equal(t, at.Name, manager())
 	require.Equal(t, time.Millisecond, watchdogInterval())
 
@@ -99,8 +93,7 @@ func TestManagerIsNotInherited(t *testing.T) {
 	require.NoError(t, socket.SetReadDeadline(time.Now().Add(time.Minute)))
 	require.NoError(t, Notify("STATUS=here\n"))
 	said := make([]byte, 100)
-	n, err := socket.Read(said)
-	require.NoError(t, err)
+	n := expect.NoError(socket.Read(said)).In(t)
 	require.Equal(t, "STATUS=here\n", string(said[:n]), "the first that the manager hears")
 }
 

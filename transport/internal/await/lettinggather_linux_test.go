@@ -48,10 +48,9 @@ func TestPauseLetsGather(t *testing.T) {
 		y.says(t, []byte("b"))
 	}}
 	begun, before := time.Now(), y.reads.Load()
-	require.NoError(t, returns(t, y.parks(context.Background())))
+	require.NoError(t, expect.Returns(t, y.parks(context.Background())))
 	require.GreaterOrEqual(t, time.Since(begun), length)
-	b, err := y.read(context.Background())
-	require.NoError(t, err)
+	b := expect.NoError(y.read(context.Background())).In(t)
 	require.Equal(t, byte('b'), b)
 	require.EqualValues(t, 2, y.reads.Load()-before, "one in vain, and one that has both")
 	require.Zero(t, y.policy.busy.Load())
@@ -66,7 +65,7 @@ func TestPauseInVain(t *testing.T) {
 	reading := y.parks(context.Background())
 	asleep(t, y)
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, reading))
+	require.NoError(t, expect.Returns(t, reading))
 	require.Zero(t, y.s.In.batch.next(time.Now(), new(batches)), "the flow has ended")
 }
 
@@ -93,7 +92,7 @@ func TestPauseEnds(t *testing.T) {
 			reading := y.parks(ctx)
 			gathers(t)
 			tt.end(t, y, cancel)
-			require.ErrorIs(t, returns(t, reading), tt.err)
+			require.ErrorIs(t, expect.Returns(t, reading), tt.err)
 		})
 	}
 }
@@ -109,7 +108,7 @@ func TestPauseCountsOnce(t *testing.T) {
 	reading := y.parks(ctx)
 	asleep(t, y)
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, reading))
+	require.NoError(t, expect.Returns(t, reading))
 	require.Equal(t, 4, y.s.In.batch.skip)
 }
 
@@ -119,8 +118,7 @@ func TestPauseDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	y.letsGather(time.Hour)
-	_, err := y.read(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, expect.Err(y.read(ctx)), context.DeadlineExceeded)
 
 	w := &watcher{}
 	w.reader.halted = true
@@ -134,7 +132,7 @@ func TestPauseAfterQuestion(t *testing.T) {
 	y.begins()
 	require.True(t, y.s.flows())
 	y.s.In.Wrote()
-	returns(t, aside(func() error { y.s.In.letGather(time.Hour); return nil }))
+	expect.Returns(t, expect.Aside(func() error { y.s.In.letGather(time.Hour); return nil }))
 }
 
 // A write at the very moment at which such a pause begins ends the pause.
@@ -145,7 +143,7 @@ func TestPauseBesideQuestion(t *testing.T) {
 	y.begins()
 	require.True(t, y.s.flows())
 	r.wait = latePause{r.wait, func() { r.Wrote() }}
-	returns(t, aside(func() error { r.letGather(time.Hour); return nil }))
+	expect.Returns(t, expect.Aside(func() error { r.letGather(time.Hour); return nil }))
 }
 
 // A latePause is a watch whose pause begins a moment later than its reader thinks.

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/sys"
 )
 
@@ -36,8 +37,7 @@ type outcome struct {
 func newLine(t testing.TB, fd int, p *Policy, mayPoll bool) *line {
 	t.Helper()
 	require.NoError(t, unix.SetNonblock(fd, true))
-	pair, err := New(fd, p, mayPoll, true)
-	require.NoError(t, err)
+	pair := expect.NoError(New(fd, p, mayPoll, true)).In(t)
 	l := &line{Pair: pair, fd: fd}
 	l.tryRead = func() (int, bool) {
 		l.got = l.try(sys.Read(fd, l.into))
@@ -123,8 +123,7 @@ func (l *line) Writev(ctx context.Context, p []byte) (n int, err error) {
 // connected are the two ends of a UNIX connection.
 func connected(t testing.TB) (a, b int) {
 	t.Helper()
-	fds, err := sys.SocketPair(unix.SOCK_STREAM)
-	require.NoError(t, err)
+	fds := expect.NoError(sys.SocketPair(unix.SOCK_STREAM)).In(t)
 	return fds[0], fds[1]
 }
 

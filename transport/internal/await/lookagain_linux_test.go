@@ -26,10 +26,10 @@ func TestSlumberEnds(t *testing.T) {
 		if name == "of a writer by halt" {
 			i = &w.writer
 		}
-		asleep := aside(func() error { w.sleepFor(i, time.Hour, nil); return nil })
+		asleep := expect.Aside(func() error { w.sleepFor(i, time.Hour, nil); return nil })
 		expect.WaitsIn(t, "select", "(*watcher).sleepFor")
 		require.NoError(t, end(w), name)
-		require.NoError(t, returns(t, asleep), name)
+		require.NoError(t, expect.Returns(t, asleep), name)
 		w.sleepFor(i, time.Hour, nil) // nor does another one begin
 	}
 }
@@ -44,14 +44,13 @@ func TestSleepsOnceThereIsADescriptor(t *testing.T) {
 		return w.reader.raw != nil
 	}
 	enough := scarce.Descriptors(t, 0)
-	came := aside(func() error { _, err := y.read(context.Background()); return err })
+	came := expect.Aside(func() error { _, err := y.read(context.Background()); return err })
 	looks := assert.Eventually(t, func() bool { return y.reads.Load() > 4 }, tooLong, time.Millisecond)
 	enough()
 	require.True(t, looks)
 	require.Eventually(t, sleeps, tooLong, time.Millisecond)
-	_, err := y.peer.Writev(soon(t), []byte("x"))
-	require.NoError(t, err)
-	require.NoError(t, returns(t, came))
+	require.NoError(t, expect.Err(y.peer.Writev(soon(t), []byte("x"))))
+	require.NoError(t, expect.Returns(t, came))
 }
 
 func TestErrorsThatMeanExhaustion(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // looks reports whether the Go poller would wake up for a direction.
@@ -27,18 +29,17 @@ func TestLooksAwayFromRoom(t *testing.T) {
 	c, s := lines(t, NewPolicy(60*time.Microsecond))
 	w, much := c.watch.(*watcher), make([]byte, 16<<20)
 	for range 3 {
-		written := aside(func() error { _, err := c.Writev(soon(t), much); return err })
+		written := expect.Aside(func() error { _, err := c.Writev(soon(t), much); return err })
 		require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
-		_, err := s.Readv(soon(t), make([]byte, len(much)))
-		require.NoError(t, err)
-		require.NoError(t, returns(t, written))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)))))
+		require.NoError(t, expect.Returns(t, written))
 		require.False(t, w.looks(true))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	written := aside(func() error { _, err := c.Writev(ctx, much); return err })
+	written := expect.Aside(func() error { _, err := c.Writev(ctx, much); return err })
 	require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
 	cancel()
-	require.ErrorIs(t, returns(t, written), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, written), context.Canceled)
 	require.False(t, w.looks(true))
 }
 
@@ -48,8 +49,7 @@ func pairOf(t testing.TB) (pair *Pair, here, there int) {
 	t.Helper()
 	c, s := lines(t, NewPolicy(0))
 	here, there = c.fd, s.fd
-	pair, err := New(here, NewPolicy(0), true, false)
-	require.NoError(t, err)
+	pair = expect.NoError(New(here, NewPolicy(0), true, false)).In(t)
 	t.Cleanup(pair.Close)
 	return pair, here, there
 }
@@ -60,7 +60,7 @@ func TestWaitLooksAway(t *testing.T) {
 	w := pair.watch.(*watcher)
 	waits := func(ctx context.Context) <-chan error {
 		p := make([]byte, 1)
-		result := aside(func() error {
+		result := expect.Aside(func() error {
 			return pair.In.Wait(ctx, func(uintptr) bool { _, err := unix.Read(here, p); return err != unix.EAGAIN })
 		})
 		require.Eventually(t, func() bool { return w.looks(false) }, tooLong, time.Millisecond)
@@ -68,15 +68,14 @@ func TestWaitLooksAway(t *testing.T) {
 	}
 	for range 3 {
 		result := waits(t.Context())
-		_, err := unix.Write(there, []byte("x"))
-		require.NoError(t, err)
-		require.NoError(t, returns(t, result))
+		require.NoError(t, expect.Err(unix.Write(there, []byte("x"))))
+		require.NoError(t, expect.Returns(t, result))
 		require.False(t, w.looks(false))
 
 		ctx, cancel := context.WithCancel(t.Context())
 		result = waits(ctx)
 		cancel()
-		require.ErrorIs(t, returns(t, result), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, result), context.Canceled)
 		require.False(t, w.looks(false))
 	}
 }
@@ -85,32 +84,28 @@ func TestWaitLooksAway(t *testing.T) {
 func TestPairClose(t *testing.T) {
 	pair, _, _ := pairOf(t)
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	tried := aside(func() error {
+	tried := expect.Aside(func() error {
 		return pair.In.Wait(context.Background(), func(uintptr) bool { close(begun); <-goOn; return true })
 	})
 	<-begun
-	closed := aside(func() error { pair.Close(); return nil })
+	closed := expect.Aside(func() error { pair.Close(); return nil })
 	for range 100 {
 		runtime.Gosched()
 	}
 	require.Empty(t, closed)
 	close(goOn)
-	require.NoError(t, returns(t, tried))
-	require.NoError(t, returns(t, closed))
+	require.NoError(t, expect.Returns(t, tried))
+	require.NoError(t, expect.Returns(t, closed))
 	require.ErrorIs(t, pair.In.Wait(context.Background(), func(uintptr) bool { return false }), os.ErrClosed)
 	require.ErrorIs(t, pair.Out.Do(context.Background(), func() bool { return false }), os.ErrClosed)
 }
 
 // A descriptor that cannot be waited on is refused.
 func TestPairRefuses(t *testing.T) {
-	f, err := os.Open("pair.go")
-	require.NoError(t, err)
-	defer f.Close()
-	_, err = New(int(f.Fd()), NewPolicy(0), true, false)
-	require.ErrorAs(t, err, new(*NotWaitableError))
+	f := expect.Open(os.Open("pair.go")).In(t)
+	require.ErrorAs(t, expect.Err(New(int(f.Fd()), NewPolicy(0), true, false)), new(*NotWaitableError))
 	for _, none := range []int{-1, math.MaxInt32} {
-		_, err = New(none, NewPolicy(0), true, false)
-		require.ErrorIs(t, err, unix.EBADF)
+		require.ErrorIs(t, expect.Err(New(none, NewPolicy(0), true, false)), unix.EBADF)
 	}
 }
 
@@ -134,11 +129,10 @@ func TestTriesBeforeSleeping(t *testing.T) {
 		return n > 0
 	}
 	for range 3 {
-		written := aside(func() error { _, err := c.Writev(context.Background(), much); return err })
+		written := expect.Aside(func() error { _, err := c.Writev(context.Background(), much); return err })
 		require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
-		_, err := s.Readv(soon(t), make([]byte, len(much)))
-		require.NoError(t, err)
-		require.NoError(t, returns(t, written))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)))))
+		require.NoError(t, expect.Returns(t, written))
 
 		drained, before := 0, make(chan int32, 1)
 		drain := func() {
@@ -151,12 +145,11 @@ func TestTriesBeforeSleeping(t *testing.T) {
 			before <- tries.Load()
 		}
 		meanwhile.Store(&drain)
-		written = aside(func() error { _, err := c.Writev(context.Background(), much); return err })
-		want := returns(t, before) + 1
+		written = expect.Aside(func() error { _, err := c.Writev(context.Background(), much); return err })
+		want := expect.Returns(t, before) + 1
 		require.Eventually(t, func() bool { return tries.Load() >= want }, tooLong, 100*time.Microsecond)
-		_, err = s.Readv(soon(t), make([]byte, len(much)-drained))
-		require.NoError(t, err)
-		require.NoError(t, returns(t, written))
+		require.NoError(t, expect.Err(s.Readv(soon(t), make([]byte, len(much)-drained))))
+		require.NoError(t, expect.Returns(t, written))
 
 		answer := func() {
 			_, _ = unix.Write(s.fd, []byte("x"))
@@ -164,8 +157,8 @@ func TestTriesBeforeSleeping(t *testing.T) {
 			}
 		}
 		meanwhile.Store(&answer)
-		got := aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
-		require.NoError(t, returns(t, got))
+		got := expect.Aside(func() error { _, err := c.Readv(context.Background(), make([]byte, 1)); return err })
+		require.NoError(t, expect.Returns(t, got))
 	}
 }
 
@@ -174,17 +167,16 @@ func TestWaitTriesBeforeSleeping(t *testing.T) {
 	pair, here, there := pairOf(t)
 	w, p := pair.watch.(*watcher), make([]byte, 1)
 	wait := func(try func() bool) <-chan error {
-		return aside(func() error { return pair.In.Wait(context.Background(), func(uintptr) bool { return try() }) })
+		return expect.Aside(func() error { return pair.In.Wait(context.Background(), func(uintptr) bool { return try() }) })
 	}
 	for range 3 {
 		result := wait(func() bool { _, err := unix.Read(here, p); return err == nil })
 		require.Eventually(t, func() bool { return w.looks(false) }, tooLong, time.Millisecond)
-		_, err := unix.Write(there, []byte("x"))
-		require.NoError(t, err)
-		require.NoError(t, returns(t, result))
+		require.NoError(t, expect.Err(unix.Write(there, []byte("x"))))
+		require.NoError(t, expect.Returns(t, result))
 
 		came := false
-		require.NoError(t, returns(t, wait(func() bool {
+		require.NoError(t, expect.Returns(t, wait(func() bool {
 			_, err := unix.Read(here, p)
 			if err == unix.EAGAIN && !came {
 				_, err := unix.Write(there, []byte("x"))
@@ -198,8 +190,7 @@ func TestWaitTriesBeforeSleeping(t *testing.T) {
 // An idle Pair keeps no reference to the last try, whose closure holds a buffer.
 func TestPairLetsGo(t *testing.T) {
 	pair, here, there := pairOf(t)
-	_, err := unix.Write(there, []byte("x"))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(unix.Write(there, []byte("x"))))
 	p := make([]byte, 1)
 	require.NoError(t, pair.In.Wait(context.Background(), func(uintptr) bool { _, err := unix.Read(here, p); return err != unix.EAGAIN }))
 	require.NoError(t, pair.Out.Do(context.Background(), func() bool { _, err := unix.Write(here, p); return err != unix.EAGAIN }))

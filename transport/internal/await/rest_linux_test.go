@@ -48,7 +48,7 @@ func TestReadersRest(t *testing.T) {
 		require.False(t, w.ownEpoll())
 		require.True(t, w.long.Load())
 		y.says(t, []byte("x"))
-		require.NoError(t, returns(t, came[i]))
+		require.NoError(t, expect.Returns(t, came[i]))
 		if w.long.Load() { // a busy machine has let it sleep for so long that it would rest on
 			require.NoError(t, y.s.Close())
 		}
@@ -85,7 +85,7 @@ func TestLastReaderGoesBesideDispatch(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := file.Stat(); return err != nil }, tooLong, time.Millisecond, "it is closed")
 	w.came.Store(true)
 	w.wake()
-	require.NoError(t, returns(t, came))
+	require.NoError(t, expect.Returns(t, came))
 }
 
 // A reader that has slept for less than a second since it rests has an epoll descriptor again; one
@@ -100,7 +100,7 @@ func TestRestEndsWithTraffic(t *testing.T) {
 		came = y.parks(context.Background())
 		toRest(t, y.policy, 1)
 		y.says(t, []byte("x"))
-		require.NoError(t, returns(t, came))
+		require.NoError(t, expect.Returns(t, came))
 	}
 	require.False(t, w.long.Load())
 
@@ -108,7 +108,7 @@ func TestRestEndsWithTraffic(t *testing.T) {
 	require.Eventually(t, w.ownEpoll, tooLong, time.Millisecond)
 	require.Zero(t, y.policy.restingNow())
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, came))
+	require.NoError(t, expect.Returns(t, came))
 
 	came = y.parks(context.Background())
 	toRest(t, y.policy, 1)
@@ -119,14 +119,14 @@ func TestRestEndsWithTraffic(t *testing.T) {
 	rests()
 	for range 2 {
 		y.says(t, []byte("x"))
-		require.NoError(t, returns(t, came))
+		require.NoError(t, expect.Returns(t, came))
 		came = y.parks(context.Background())
 		require.Eventually(t, func() bool { return y.policy.restingNow() == 1 }, tooLong, time.Millisecond)
 		require.False(t, w.ownEpoll())
 		rests()
 	}
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, came))
+	require.NoError(t, expect.Returns(t, came))
 }
 
 // A reader that has gone to sleep since the last time keeps its epoll descriptor, and so does a
@@ -140,21 +140,20 @@ func TestShortSleepersKeepTheirDescriptor(t *testing.T) {
 		y.policy.rests.giveUp()
 		require.True(t, w.ownEpoll())
 		y.says(t, []byte("x"))
-		require.NoError(t, returns(t, came))
+		require.NoError(t, expect.Returns(t, came))
 		came = y.parks(context.Background())
 		asleep(t, y)
 	}
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, came))
+	require.NoError(t, expect.Returns(t, came))
 
-	written := aside(func() error { _, err := y.s.Writev(context.Background(), make([]byte, 16<<20)); return err })
+	written := expect.Aside(func() error { _, err := y.s.Writev(context.Background(), make([]byte, 16<<20)); return err })
 	require.Eventually(t, func() bool { return w.looks(true) }, tooLong, time.Millisecond)
 	for range 3 {
 		y.policy.rests.giveUp()
 	}
-	_, err := y.peer.Readv(soon(t), make([]byte, 16<<20))
-	require.NoError(t, err)
-	require.NoError(t, returns(t, written))
+	require.NoError(t, expect.Err(y.peer.Readv(soon(t), make([]byte, 16<<20))))
+	require.NoError(t, expect.Returns(t, written))
 }
 
 // What ends a wait ends a rest.
@@ -174,7 +173,7 @@ func TestRestEnds(t *testing.T) {
 			came := y.parks(ctx)
 			toRest(t, y.policy, 1)
 			end.by(y, cancel)
-			require.ErrorIs(t, returns(t, came), end.want)
+			require.ErrorIs(t, expect.Returns(t, came), end.want)
 			require.Zero(t, y.policy.restingNow())
 			if end.want == os.ErrClosed {
 				return
@@ -183,7 +182,7 @@ func TestRestEnds(t *testing.T) {
 			came = y.parks(context.Background())
 			toRest(t, y.policy, 1)
 			y.says(t, []byte("x"))
-			require.NoError(t, returns(t, came))
+			require.NoError(t, expect.Returns(t, came))
 		})
 	}
 }
@@ -193,17 +192,17 @@ func TestContextOfRest(t *testing.T) {
 	pair, _, _ := pairOf(t)
 	w := pair.watch.(*watcher)
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := aside(func() error { return pair.In.Wait(ctx, func(uintptr) bool { return false }) })
+	ended := expect.Aside(func() error { return pair.In.Wait(ctx, func(uintptr) bool { return false }) })
 	require.Eventually(t, func() bool { w.rests.giveUp(); return !w.ownEpoll() && w.long.Load() }, tooLong, time.Millisecond)
 	cancel()
-	require.ErrorIs(t, returns(t, ended), context.Canceled)
+	require.ErrorIs(t, expect.Returns(t, ended), context.Canceled)
 }
 
 // Connections talk while each sleep of a reader counts as long, and nothing is lost.
 func TestTalkAmongRests(t *testing.T) {
 	p := NewPolicy(60 * time.Microsecond)
 	var done atomic.Bool
-	swept := aside(func() error {
+	swept := expect.Aside(func() error {
 		for !done.Load() {
 			p.rests.giveUp()
 		}
@@ -212,7 +211,7 @@ func TestTalkAmongRests(t *testing.T) {
 	talks := make([]<-chan error, 8)
 	for i := range talks {
 		here, there := lines(t, p)
-		talks[i] = aside(func() error {
+		talks[i] = expect.Aside(func() error {
 			_, err := there.Readv(soon(t), make([]byte, 1))
 			for range 300 {
 				if err == nil {
@@ -241,7 +240,7 @@ func TestTalkAmongRests(t *testing.T) {
 		require.NoError(t, expect.Returns(t, talk))
 	}
 	done.Store(true)
-	require.NoError(t, returns(t, swept))
+	require.NoError(t, expect.Returns(t, swept))
 }
 
 // Few readers keep their epoll descriptors, however long they sleep.
@@ -252,7 +251,7 @@ func TestFewReadersDoNotRest(t *testing.T) {
 			y := newTallied(t, p)
 			all = append(all, y)
 			came := y.parks(context.Background())
-			t.Cleanup(func() { y.says(t, []byte("x")); require.NoError(t, returns(t, came)) })
+			t.Cleanup(func() { y.says(t, []byte("x")); require.NoError(t, expect.Returns(t, came)) })
 			require.Eventually(t, func() bool { return y.s.watch.(*watcher).looks(false) }, tooLong, time.Millisecond)
 		}
 		return all

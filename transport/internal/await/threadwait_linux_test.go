@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 // blocks makes a reader wait on its own thread, as a series of short waits does.
@@ -65,8 +67,8 @@ func TestThreadWaitHalted(t *testing.T) {
 	y := newTallied(t, p)
 	w := y.s.watch.(*watcher)
 	require.NoError(t, w.halt(false, true))
-	blocks := aside(func() error { w.block(false, &p.threads); return nil })
-	require.NoError(t, returns(t, blocks))
+	blocks := expect.Aside(func() error { w.block(false, &p.threads); return nil })
+	require.NoError(t, expect.Returns(t, blocks))
 }
 
 // A reader whose waits have been short for some time blocks its thread: the Go poller looks away,
@@ -86,8 +88,7 @@ func TestThreadWaitPingPong(t *testing.T) {
 	for range 10_000 {
 		y.ask(t)
 		y.atVain(1, func() { answer <- struct{}{} })
-		_, err := y.read(ctx)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(y.read(ctx)))
 		if y.s.In.thread.formed && y.s.watch.(*watcher).reader.events == 0 {
 			break
 		}
@@ -107,9 +108,9 @@ func TestThreadOfIdleReaderIsLeft(t *testing.T) {
 	asleep(t, y)
 	require.Zero(t, y.policy.busy.Load())
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, reading))
+	require.NoError(t, expect.Returns(t, reading))
 	require.False(t, y.s.In.thread.formed)
-	returns(t, closed(t, func() bool { return threadsOf(y.policy) == 0 }))
+	expect.Returns(t, closed(t, func() bool { return threadsOf(y.policy) == 0 }))
 }
 
 // A reader that has to wait longer again and again leaves the threads to others.
@@ -148,7 +149,7 @@ func TestThreadWaitPlaces(t *testing.T) {
 	asleep(t, y)
 	require.Zero(t, threadsOf(y.policy))
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, reading))
+	require.NoError(t, expect.Returns(t, reading))
 	y.policy.leave()
 }
 
@@ -182,14 +183,12 @@ func TestBlockedWriterLosesNothing(t *testing.T) {
 		defer w.mu.Unlock()
 		return w.writer.thread != nil
 	})
-	drained := aside(func() error {
+	drained := expect.Aside(func() error {
 		<-sat
-		_, err := io.ReadFull(y.peer, make([]byte, size))
-		return err
+		return expect.Err(io.ReadFull(y.peer, make([]byte, size)))
 	})
-	_, err := y.s.Writev(soon(t), make([]byte, size))
-	require.NoError(t, err)
-	require.NoError(t, returns(t, drained))
+	require.NoError(t, expect.Err(y.s.Writev(soon(t), make([]byte, size))))
+	require.NoError(t, expect.Returns(t, drained))
 }
 
 // A counted is a context that counts how often it is watched.
@@ -226,8 +225,7 @@ func TestWaitsWatchOnce(t *testing.T) {
 			y.s.In.thread = habit{formed: blocks}
 			y.ask(t)
 			y.atVain(2, func() { y.says(t, []byte("a")) })
-			_, err := y.read(ctx)
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(y.read(ctx)))
 		}
 		for i := range keepsAfter - 1 {
 			wait(first)
@@ -249,7 +247,7 @@ func TestWaitsWatchOnce(t *testing.T) {
 		reading := y.parks(second)
 		asleep(t, y)
 		end()
-		require.ErrorIs(t, returns(t, reading), context.Canceled)
+		require.ErrorIs(t, expect.Returns(t, reading), context.Canceled)
 		third, _ := newCounted(t)
 		for range keepsAfter {
 			wait(third)

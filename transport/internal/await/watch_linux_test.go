@@ -83,10 +83,8 @@ func (y *tally) atVain(n int64, f func()) {
 // ask writes, so that an answer is likely.
 func (y *tallied) ask(t testing.TB) {
 	t.Helper()
-	_, err := y.s.Writev(context.Background(), []byte("ask"))
-	require.NoError(t, err)
-	_, err = y.peer.Readv(soon(t), make([]byte, 3))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(y.s.Writev(context.Background(), []byte("ask"))))
+	require.NoError(t, expect.Err(y.peer.Readv(soon(t), make([]byte, 3))))
 }
 
 // says makes the peer write.
@@ -144,8 +142,7 @@ func (y *tallied) spun(t testing.TB) {
 		// A try that was held up for longer than the limit is the last one.
 		late := time.AfterFunc(time.Second, come)
 		y.atVain(2, come)
-		_, err := y.read(context.Background())
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(y.read(context.Background())))
 		late.Stop()
 		if y.s.In.traffic.came && w.reader.events == 0 {
 			break
@@ -163,8 +160,7 @@ func TestSpinsForRest(t *testing.T) {
 		y.spins()
 		before := y.reads.Load()
 		y.atVain(10, func() { y.says(t, []byte("b")) })
-		b, err := y.read(context.Background())
-		require.NoError(t, err)
+		b := expect.NoError(y.read(context.Background())).In(t)
 		require.Equal(t, byte('b'), b)
 		require.EqualValues(t, 11, y.reads.Load()-before)
 	}
@@ -187,8 +183,7 @@ func TestSpinsForNoAnswer(t *testing.T) {
 			y.ask(t)
 			before := y.vain.Load()
 			y.atVain(1, func() { answer <- struct{}{} })
-			_, err := y.read(context.Background())
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(y.read(context.Background())))
 			require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 		}
 		close(answer)
@@ -212,12 +207,11 @@ func TestWriterDoesNotSpin(t *testing.T) {
 			}
 			y.s.Out.thread.formed = onThread
 			const size = 4 << 20
-			written := aside(func() error { _, err := y.s.Writev(soon(t), make([]byte, size)); return err })
-			returns(t, full)
+			written := expect.Aside(func() error { _, err := y.s.Writev(soon(t), make([]byte, size)); return err })
+			expect.Returns(t, full)
 			require.NoError(t, y.s.watch.prepare(true))
-			_, err := io.ReadFull(y.peer, make([]byte, size))
-			require.NoError(t, err)
-			require.NoError(t, returns(t, written))
+			require.NoError(t, expect.Err(io.ReadFull(y.peer, make([]byte, size))))
+			require.NoError(t, expect.Returns(t, written))
 			// Whenever the peer has made some room.
 			require.Less(t, vain, 3*size/(16<<10))
 		}
@@ -238,7 +232,7 @@ func TestSpinsNotWhenIdle(t *testing.T) {
 	}
 	require.Equal(t, before, y.reads.Load())
 	y.says(t, []byte("x"))
-	require.NoError(t, returns(t, reading))
+	require.NoError(t, expect.Returns(t, reading))
 }
 
 // When the rest does not come the reader spins a few times, then sleeps at once; what comes wakes
@@ -259,7 +253,7 @@ func TestSpinsNotForWhatDoesNotCome(t *testing.T) {
 		}
 		require.Zero(t, y.policy.busy.Load())
 		y.says(t, []byte("x"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 	}
 	require.False(t, y.s.In.traffic.rest.formed)
 }
@@ -274,7 +268,7 @@ func TestSpinningLastMoment(t *testing.T) {
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 		// The reader spins with success, so the Go poller is told to look away.
 		y.spun(t)
 		y.spins()
@@ -282,7 +276,7 @@ func TestSpinningLastMoment(t *testing.T) {
 			time.Sleep(8 * time.Millisecond) // its time is over
 			y.says(t, []byte("b"))
 		})
-		require.NoError(t, returns(t, aside(func() error { _, err := y.read(context.Background()); return err })))
+		require.NoError(t, expect.Returns(t, expect.Aside(func() error { _, err := y.read(context.Background()); return err })))
 		y.inVain(nil)
 	}
 }
@@ -294,13 +288,13 @@ func TestSpinningLastMomentBusy(t *testing.T) {
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 		y.spun(t)
 		y.spins()
 		for y.policy.enter() {
 		}
 		y.atVain(1, func() { y.says(t, []byte("b")) })
-		require.NoError(t, returns(t, aside(func() error { _, err := y.read(context.Background()); return err })))
+		require.NoError(t, expect.Returns(t, expect.Aside(func() error { _, err := y.read(context.Background()); return err })))
 		y.inVain(nil)
 		y.policy.busy.Store(0)
 	}
@@ -320,7 +314,7 @@ func TestSpinningPlaces(t *testing.T) {
 		asleep(t, y)
 		require.LessOrEqual(t, y.vain.Load()-before, int64(2))
 		y.says(t, []byte("x"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 	}
 	for range places {
 		y.policy.leave()
@@ -329,8 +323,7 @@ func TestSpinningPlaces(t *testing.T) {
 	y.spins()
 	y.atVain(5, func() { y.says(t, []byte("y")) })
 	before := y.reads.Load()
-	_, err := y.read(context.Background())
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(y.read(context.Background())))
 	require.EqualValues(t, 6, y.reads.Load()-before)
 }
 
@@ -349,8 +342,7 @@ func TestNap(t *testing.T) {
 	})
 	before, begun := y.reads.Load(), time.Now()
 	for i := range 10 {
-		b, err := y.read(context.Background())
-		require.NoError(t, err)
+		b := expect.NoError(y.read(context.Background())).In(t)
 		require.Equal(t, byte(i), b)
 	}
 	require.GreaterOrEqual(t, time.Since(begun), limit)
@@ -380,8 +372,7 @@ func TestFlow(t *testing.T) {
 			if gather > 0 {
 				y.letsGather(gather)
 			}
-			_, err := y.s.Readv(soon(t), b[:])
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(y.s.Readv(soon(t), b[:])))
 			require.EqualValues(t, i, binary.BigEndian.Uint32(b[:]))
 		}
 	}
@@ -428,16 +419,15 @@ func TestWaitEnds(t *testing.T) {
 				now := when(t, y)
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
-				reading := aside(func() error { _, err := y.read(ctx); return err })
-				returns(t, now)
+				reading := expect.Aside(func() error { _, err := y.read(ctx); return err })
+				expect.Returns(t, now)
 				want := end(t, y, cancel)
-				require.ErrorIs(t, returns(t, reading), want)
+				require.ErrorIs(t, expect.Returns(t, reading), want)
 				if want != context.Canceled {
 					return
 				}
 				y.says(t, []byte("z"))
-				b, err := y.read(soon(t))
-				require.NoError(t, err)
+				b := expect.NoError(y.read(soon(t))).In(t)
 				require.Equal(t, byte('z'), b)
 			})
 		}
@@ -446,16 +436,14 @@ func TestWaitEnds(t *testing.T) {
 			when(t, y)
 			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Microsecond)
 			defer cancel()
-			_, err := y.read(ctx)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, expect.Err(y.read(ctx)), context.DeadlineExceeded)
 		})
 		t.Run("a single try", func(t *testing.T) {
 			y := limited(t, time.Millisecond)
 			when(t, y)
 			y.inVain(nil)
 			before := y.reads.Load()
-			_, err := y.read(patience.NoWait())
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.ErrorIs(t, expect.Err(y.read(patience.NoWait())), os.ErrDeadlineExceeded)
 			require.EqualValues(t, 1, y.reads.Load()-before)
 		})
 	}
@@ -468,12 +456,12 @@ func TestSyscallConnIsWoken(t *testing.T) {
 		reading := y.parks(context.Background())
 		asleep(t, y)
 		y.says(t, []byte("a"))
-		require.NoError(t, returns(t, reading))
+		require.NoError(t, expect.Returns(t, reading))
 		y.spun(t)
 		raw := y.s.RawConn()
 		tried := make(chan struct{})
 		got := make([]byte, 10)
-		read := aside(func() (err error) {
+		read := expect.Aside(func() (err error) {
 			first := true
 			n := 0
 			cerr := raw.Read(func(fd uintptr) bool {
@@ -492,11 +480,11 @@ func TestSyscallConnIsWoken(t *testing.T) {
 			got = got[:max(n, 0)]
 			return errors.Join(cerr, err)
 		})
-		returns(t, tried)
+		expect.Returns(t, tried)
 		if !early {
 			y.says(t, []byte("mine"))
 		}
-		require.NoError(t, returns(t, read))
+		require.NoError(t, expect.Returns(t, read))
 		require.Equal(t, "mine", string(got))
 	}
 	// The stream is none the worse.
@@ -545,10 +533,10 @@ func TestSameBytes(t *testing.T) {
 					}
 				case 2: // a read has to wait
 					b := some(st.Size)
-					late := aside(func() error { _, err := y.peer.Writev(soon(t), b); return err })
+					late := expect.Aside(func() error { _, err := y.peer.Writev(soon(t), b); return err })
 					read(there + st.Size)
 					there = 0
-					if err := returns(t, late); err != nil {
+					if err := expect.Returns(t, late); err != nil {
 						rt.Fatal(err)
 					}
 				case 3: // a ping-pong
@@ -576,14 +564,13 @@ func TestWaitLeavesItsContext(t *testing.T) {
 	held := func(ctx *counted) int32 { return ctx.begun.Load() - ctx.stopped.Load() }
 	waits := func(ctx context.Context) {
 		t.Helper()
-		read := aside(func() error { _, err := s.Readv(ctx, make([]byte, 1)); return err })
+		read := expect.Aside(func() error { _, err := s.Readv(ctx, make([]byte, 1)); return err })
 		if ctx, ok := ctx.(*counted); ok {
 			require.Eventually(t, func() bool { return held(ctx) == 1 }, tooLong, 100*time.Microsecond)
 		}
 		expect.WaitsIn(t, "", "(*Reader).Do")
-		_, err := c.Writev(soon(t), []byte("x"))
-		require.NoError(t, err)
-		require.NoError(t, returns(t, read))
+		require.NoError(t, expect.Err(c.Writev(soon(t), []byte("x"))))
+		require.NoError(t, expect.Returns(t, read))
 	}
 	once, _ := newCounted(t)
 	often, _ := newCounted(t)
@@ -615,10 +602,8 @@ func TestWaitLeavesItsContext(t *testing.T) {
 func TestUnixIsNotAcknowledged(t *testing.T) {
 	c, s := lines(t, NewPolicy(0))
 	for range 2 {
-		_, err := s.Writev(t.Context(), make([]byte, largeRead))
-		require.NoError(t, err)
-		_, err = c.Readv(t.Context(), make([]byte, largeRead))
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(s.Writev(t.Context(), make([]byte, largeRead))))
+		require.NoError(t, expect.Err(c.Readv(t.Context(), make([]byte, largeRead))))
 	}
 	require.True(t, c.In.silent)
 }

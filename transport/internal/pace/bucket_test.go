@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport/internal/patience"
 )
 
@@ -37,8 +38,7 @@ func TestMakesUpForLateness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBucket(1e6, 100)
 		passes := func(want int, ctx context.Context) {
-			n, err := b.Allow(ctx, NewPauser(), 1e9)
-			require.NoError(t, err)
+			n := expect.NoError(b.Allow(ctx, NewPauser(), 1e9)).In(t)
 			require.EqualValues(t, want, n)
 		}
 		late := func(want int, by time.Duration) {
@@ -76,9 +76,7 @@ func TestLifted(t *testing.T) {
 	lifted.Lift()
 	b := NewBucket(100, 1)
 	b.Take(1)
-	n, err := b.Allow(context.Background(), lifted, 1000)
-	require.NoError(t, err)
-	require.EqualValues(t, 1000, n, "at once")
+	require.EqualValues(t, 1000, expect.NoError(b.Allow(context.Background(), lifted, 1000)).In(t), "at once")
 
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBucket(100, 1)

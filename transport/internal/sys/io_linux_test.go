@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/cnode-go/cnode/internal/test/expect"
 )
 
 func TestBytesOfOneSystemCall(t *testing.T) {
@@ -24,21 +26,17 @@ func TestBytesOfOneSystemCall(t *testing.T) {
 
 // Where the system does not count what can be read, it is told apart from nothing.
 func TestReadableWithoutCount(t *testing.T) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	require.NoError(t, err)
+	fd := expect.NoError(unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)).In(t)
 	defer unix.Close(fd)
 	require.NoError(t, unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
-	_, err = unix.IoctlGetUint32(fd, unix.TIOCINQ)
-	require.Error(t, err)
-	n, err := Readable(fd)
-	require.NoError(t, err)
+	require.Error(t, expect.Err(unix.IoctlGetUint32(fd, unix.TIOCINQ)))
+	n := expect.NoError(Readable(fd)).In(t)
 	require.Zero(t, n)
 	ask := make([]byte, unix.NLMSG_HDRLEN) // for nothing, to be acknowledged
 	binary.NativeEndian.PutUint32(ask, uint32(len(ask)))
 	binary.NativeEndian.PutUint16(ask[4:], unix.NLMSG_NOOP)
 	binary.NativeEndian.PutUint16(ask[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
 	require.NoError(t, unix.Sendto(fd, ask, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
-	n, err = Readable(fd)
-	require.NoError(t, err)
+	n = expect.NoError(Readable(fd)).In(t)
 	require.Equal(t, 1, n)
 }

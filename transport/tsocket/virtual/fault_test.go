@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/tsocket"
 )
@@ -65,8 +66,7 @@ func TestFaultDatagram(t *testing.T) {
 		if i == 2 {
 			require.ErrorIs(t, err, syscall.ECONNREFUSED)
 			require.EqualError(t, err, "send memory:other: injected refuse of datagram 2 of what was written: connection refused")
-			var fault *FaultError
-			require.ErrorAs(t, err, &fault)
+			fault := expect.As[*FaultError](t, err)
 			require.Equal(t, v.RemoteAddr(), fault.Event.Remote)
 			continue
 		}
@@ -93,8 +93,7 @@ func TestFaultDatagram(t *testing.T) {
 	n, _, err := v.RecvFrom(soon(t), p)
 	require.NoError(t, err)
 	require.Equal(t, 1, differ(string(p[:n])))
-	_, _, err = v.RecvFrom(soon(t), p)
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Err2(v.RecvFrom(soon(t), p)), syscall.ECONNREFUSED)
 	gets(t, v, "second", "third", "fourth")
 	require.Equal(t, []string{"corrupt of datagram 1 of what was written", "refuse of datagram 2 of what was written"}, d.of(true))
 	require.Equal(t, []string{"corrupt of datagram 0 of what was read", "refuse of datagram 1 of what was read",
@@ -150,11 +149,9 @@ func TestFaultDatagramTimes(t *testing.T) {
 		short, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		for want, ctx := range map[error]context.Context{context.DeadlineExceeded: short, os.ErrDeadlineExceeded: transport.NoWait()} {
-			_, err := v.SendTo(ctx, []byte("second"), nil)
-			require.ErrorIs(t, err, want)
+			require.ErrorIs(t, expect.Err(v.SendTo(ctx, []byte("second"), nil)), want)
 		}
-		_, err := v.SendTo(context.Background(), []byte("second"), nil)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(v.SendTo(context.Background(), []byte("second"), nil)))
 		require.Equal(t, time.Minute, passed())
 		gets(t, other, "first")
 		require.NotEqual(t, "second", (<-other.come).text, "it is corrupted, though it was given up once")
@@ -164,12 +161,10 @@ func TestFaultDatagramTimes(t *testing.T) {
 		gets(t, v, "first")
 		require.Zero(t, passed())
 		p := make([]byte, 5)
-		_, _, err = v.RecvFrom(transport.NoWait(), p)
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err2(v.RecvFrom(transport.NoWait(), p)), os.ErrDeadlineExceeded)
 		short, cancel = context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_, _, err = v.RecvFrom(short, p)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, expect.Err2(v.RecvFrom(short, p)), context.DeadlineExceeded)
 		gets(t, v, "a second one", "third") // now into a longer buffer
 		require.Equal(t, 5*time.Second, passed())
 		n, from, err := v.RecvFrom(context.Background(), p)
@@ -180,7 +175,7 @@ func TestFaultDatagramTimes(t *testing.T) {
 		require.Equal(t, other.LocalAddr(), from)
 		require.Equal(t, 5*time.Second+time.Minute, passed())
 
-		waits := aside(func() error { _, _, err := v.RecvFrom(context.Background(), p); return err })
+		waits := expect.Aside(func() error { _, _, err := v.RecvFrom(context.Background(), p); return err })
 		synctest.Wait()
 		require.ErrorIs(t, v.Disconnect(), transport.ErrBusy)
 		require.NoError(t, v.Close())
@@ -194,8 +189,7 @@ func TestFaultDatagramHeldCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v, other := faultyLetterbox(t, FaultOptions{At: []FaultAt{{Kind: FaultDelay, For: time.Millisecond}}})
 		posts(t, other, strings.Repeat("x", 2*heldSize), "next")
-		_, _, err := v.RecvFrom(transport.NoWait(), make([]byte, 10))
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.ErrorIs(t, expect.Err2(v.RecvFrom(transport.NoWait(), make([]byte, 10))), os.ErrDeadlineExceeded)
 		n, _, err := v.RecvFrom(soon(t), make([]byte, 4*heldSize))
 		require.ErrorIs(t, err, io.ErrShortBuffer)
 		require.Equal(t, heldSize, n)
@@ -236,7 +230,7 @@ func TestFaultDatagramOffsets(t *testing.T) {
 		require.Equal(t, 1, n)
 		require.Equal(t, i == 0 || i == 2, p[0] != byte(sent), "%c", sent)
 	}
-	require.ErrorIs(t, second(v.SendTo(soon(t), []byte("e"), nil)), syscall.ECONNREFUSED)
+	require.ErrorIs(t, expect.Err(v.SendTo(soon(t), []byte("e"), nil)), syscall.ECONNREFUSED)
 	posts(t, v, "e", "f", "g")
 	gets(t, other, "e")
 	require.NotEqual(t, "f", (<-other.come).text)

@@ -25,19 +25,6 @@ func loopback() transport.Addr {
 // soon is a context for operations that must succeed.
 func soon(t testing.TB) context.Context { return expect.Context(t) }
 
-// returns waits for an operation in another goroutine, which must come back.
-func returns[T any](t testing.TB, c <-chan T) T { t.Helper(); return expect.Returns(t, c) }
-
-// aside runs an operation in another goroutine and gives its error.
-func aside(op func() error) <-chan error {
-	c := make(chan error, 1)
-	go func() { c <- op() }()
-	return c
-}
-
-// second is the error of a call with two results.
-func second[T any](_ T, err error) error { return err }
-
 // udpPair opens two UDP sockets on the loopback of a family; the second is connected to the first.
 func udpPair(t testing.TB, family string) (open, connected *tsocket.Datagram) {
 	t.Helper()
@@ -46,12 +33,8 @@ func udpPair(t testing.TB, family string) (open, connected *tsocket.Datagram) {
 		at = transport.FromAddrPort(netip.MustParseAddrPort("[::1]:0"))
 		need.IPv6(t)
 	}
-	open, err := tsocket.OpenUDP(at, nil)
-	require.NoError(t, err)
-	t.Cleanup(func() { open.Close() })
-	connected, err = tsocket.OpenUDP(at, open.LocalAddr())
-	require.NoError(t, err)
-	t.Cleanup(func() { connected.Close() })
+	open = expect.Open(tsocket.OpenUDP(at, nil)).In(t)
+	connected = expect.Open(tsocket.OpenUDP(at, open.LocalAddr())).In(t)
 	return open, connected
 }
 

@@ -78,9 +78,7 @@ var _ tsocket.Socket = (*letterbox)(nil)
 func posts(t testing.TB, d tsocket.Socket, words ...string) {
 	t.Helper()
 	for _, w := range words {
-		n, err := d.SendTo(context.Background(), []byte(w), nil)
-		require.NoError(t, err)
-		require.Equal(t, len(w), n)
+		require.Equal(t, len(w), expect.NoError(d.SendTo(context.Background(), []byte(w), nil)).In(t))
 	}
 }
 
@@ -114,28 +112,23 @@ func TestVirtualDatagramOwns(t *testing.T) {
 				v := over(connected)
 				require.Equal(t, connected.LocalAddr(), v.LocalAddr())
 				require.Equal(t, connected.RemoteAddr(), v.RemoteAddr())
-				_, err := v.SyscallConn()
-				require.NoError(t, err)
-				_, err = v.SendTo(soon(t), []byte("hello"), below.LocalAddr())
-				require.NoError(t, err)
+				require.NoError(t, expect.Err(v.SyscallConn()))
+				require.NoError(t, expect.Err(v.SendTo(soon(t), []byte("hello"), below.LocalAddr())))
 				requireReceives(t, below, "hello", v.LocalAddr())
-				_, err = v.SendTo(soon(t), []byte("hello"), loopback())
+				_, err := v.SendTo(soon(t), []byte("hello"), loopback())
 				require.ErrorIs(t, err, syscall.EISCONN)
 				_, _, late := v.RecvFrom(transport.NoWait(), make([]byte, 1))
 				require.ErrorIs(t, late, os.ErrDeadlineExceeded)
 				for _, err := range []error{err, late} {
-					var op *transport.OpError
-					require.ErrorAs(t, err, &op)
+					op := expect.As[*transport.OpError](t, err)
 					require.False(t, errors.As(op.Err, &op), "it is told twice: %v", err)
 				}
 				require.NoError(t, end(v), how)
-				_, err = connected.SendTo(soon(t), []byte("x"), nil)
-				require.ErrorIs(t, err, net.ErrClosed)
+				require.ErrorIs(t, expect.Err(connected.SendTo(soon(t), []byte("x"), nil)), net.ErrClosed)
 
 				box, _ := letterboxes()
 				v = over(box)
-				_, err = v.SyscallConn()
-				require.ErrorIs(t, err, errors.ErrUnsupported)
+				require.ErrorIs(t, expect.Err(v.SyscallConn()), errors.ErrUnsupported)
 				require.NoError(t, end(v), how)
 				<-box.gone
 			}
@@ -201,11 +194,11 @@ func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 				_, connected := udpPair(t, "ipv4")
 				v := over(t, Trace(connected, TraceOptions{}))
 				above := Trace(v, TraceOptions{})
-				sent := aside(func() error { return second(above.SendTo(context.Background(), []byte("y"), nil)) })
+				sent := expect.Aside(func() error { return expect.Err(above.SendTo(context.Background(), []byte("y"), nil)) })
 				expect.WaitsIn(t, "select", "(*Pauser).Until")
 				require.NoError(t, end(connected))
-				require.ErrorIs(t, returns(t, sent), net.ErrClosed)
-				require.Error(t, second(above.SendTo(soon(t), []byte("y"), nil)))
+				require.ErrorIs(t, expect.Returns(t, sent), net.ErrClosed)
+				require.Error(t, expect.Err(above.SendTo(soon(t), []byte("y"), nil)))
 				require.NoError(t, above.Close())
 			})
 		}
@@ -213,5 +206,5 @@ func TestVirtualDatagramEndsWithTheOneBelow(t *testing.T) {
 	_, connected := udpPair(t, "ipv4")
 	require.NoError(t, connected.Close())
 	v := Fault(connected, FaultOptions{At: stall})
-	require.ErrorIs(t, second(v.SendTo(context.Background(), []byte("y"), nil)), net.ErrClosed, "closed before")
+	require.ErrorIs(t, expect.Err(v.SendTo(context.Background(), []byte("y"), nil)), net.ErrClosed, "closed before")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/dissect"
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -24,21 +25,16 @@ func TestTraceDatagramCapture(t *testing.T) {
 			open, connected := udpPair(t, family)
 			v, w := Trace(connected, TraceOptions{Capture: capture}), Trace(open, TraceOptions{Capture: capture})
 			question := strings.Repeat("question", 126)[:1001]
-			_, err := v.SendTo(soon(t), []byte(question), nil)
-			require.NoError(t, err)
-			_, _, err = w.RecvFrom(soon(t), make([]byte, 1000))
-			require.ErrorIs(t, err, io.ErrShortBuffer)
-			_, err = w.SendTo(soon(t), []byte("answer"), v.LocalAddr())
-			require.NoError(t, err)
+			require.NoError(t, expect.Err(v.SendTo(soon(t), []byte(question), nil)))
+			require.ErrorIs(t, expect.Err2(w.RecvFrom(soon(t), make([]byte, 1000))), io.ErrShortBuffer)
+			require.NoError(t, expect.Err(w.SendTo(soon(t), []byte("answer"), v.LocalAddr())))
 			requireReceives(t, v, "answer", w.LocalAddr())
 			require.NoError(t, capture.Err())
 			require.NoError(t, v.Close())
 			all := dissect.Packets(t, file.Bytes())
 			require.Len(t, all, 4)
-			here, err := transport.AddrPort(v.LocalAddr())
-			require.NoError(t, err)
-			there, err := transport.AddrPort(w.LocalAddr())
-			require.NoError(t, err)
+			here := expect.NoError(transport.AddrPort(v.LocalAddr())).In(t)
+			there := expect.NoError(transport.AddrPort(w.LocalAddr())).In(t)
 			for i, want := range []string{question, question[:1000], "answer", "answer"} {
 				require.Equal(t, want, string(all[i].Data))
 				require.WithinDuration(t, time.Now(), all[i].At, time.Minute)
@@ -86,14 +82,11 @@ func TestTraceDatagramLog(t *testing.T) {
 	broken := Fault(one, FaultOptions{At: []FaultAt{{Kind: FaultRefuse, Write: true, Offset: 1}}})
 	v := Trace(broken, TraceOptions{Log: log, Bytes: 3})
 	posts(t, v, "hello")
-	_, err := v.SendTo(soon(t), []byte("x"), nil)
-	require.Error(t, err)
+	require.Error(t, expect.Err(v.SendTo(soon(t), []byte("x"), nil)))
 	posts(t, other, "well", "longer")
 	gets(t, v, "well")
-	_, _, err = v.RecvFrom(soon(t), make([]byte, 2))
-	require.ErrorIs(t, err, io.ErrShortBuffer)
-	_, _, err = v.RecvFrom(transport.NoWait(), make([]byte, 2))
-	require.Error(t, err)
+	require.ErrorIs(t, expect.Err2(v.RecvFrom(soon(t), make([]byte, 2))), io.ErrShortBuffer)
+	require.Error(t, expect.Err2(v.RecvFrom(transport.NoWait(), make([]byte, 2))))
 	require.NoError(t, v.Close())
 	require.Equal(t, `level=DEBUG msg=opened local=memory:one remote=memory:other
 level=DEBUG msg=sent bytes=5 to=memory:other data=68656c

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/sockdir"
 	"github.com/cnode-go/cnode/transport"
 	"github.com/cnode-go/cnode/transport/tsocket"
@@ -20,8 +21,7 @@ import (
 func TestVirtualDatagramPath(t *testing.T) {
 	for left, end := range map[bool]func(*tsocket.Datagram) error{true: (*tsocket.Datagram).Release, false: (*tsocket.Datagram).Close} {
 		path := sockdir.New(t) + "/s"
-		open, err := tsocket.OpenUnixgram(transport.UnixAddr(path), nil)
-		require.NoError(t, err)
+		open := expect.NoError(tsocket.OpenUnixgram(transport.UnixAddr(path), nil)).In(t)
 		require.NoError(t, end(Trace(Limit(open, LimitOptions{}), TraceOptions{})))
 		if left {
 			require.FileExists(t, path)
@@ -61,7 +61,7 @@ func TestVirtualDatagramLength(t *testing.T) {
 				require.Equal(t, connected.LocalAddr(), from)
 			}
 			box, _ := letterboxes()
-			require.ErrorIs(t, second(over(box).NextLength(soon(t))), errors.ErrUnsupported)
+			require.ErrorIs(t, expect.Err(over(box).NextLength(soon(t))), errors.ErrUnsupported)
 		})
 	}
 }

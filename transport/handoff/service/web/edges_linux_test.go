@@ -31,13 +31,11 @@ func TestPipelinedBody(t *testing.T) {
 	c := r.connect()
 	c.says("GET / HTTP/1.1\r\nHost: x\r\n\r\nPOST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
 	require.Equal(t, first, c.hears())
-	_, err := c.r.Peek(len("HTTP/1.1 200 OK"))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.r.Peek(len("HTTP/1.1 200 OK"))))
 	d := r.connect()
 	d.says("GET / HTTP/1.1\r\nHost: x\r\n\r\nPOST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
 	require.Equal(t, first, d.hears())
-	_, err = d.r.Peek(len("HTTP/1.1 200 OK"))
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(d.r.Peek(len("HTTP/1.1 200 OK"))))
 	r.hangUp()
 	c.says("hello")
 	d.says("llo")
@@ -65,8 +63,7 @@ func TestUnixFileStays(t *testing.T) {
 	path := sockdir.New(t) + "/s"
 	control := sockdir.New(t) + "/web/control"
 	begin(t, "unix:"+path, role+"_CLOSES=1", role+"_CONTROL="+control)
-	_, err := service.Ask(expect.Context(t), control, "")
-	require.ErrorContains(t, err, "serves on")
+	require.ErrorContains(t, expect.Err(service.Ask(expect.Context(t), control, "")), "serves on")
 	require.FileExists(t, path)
 }
 
@@ -76,8 +73,7 @@ func TestDrainsOnce(t *testing.T) {
 	r := begin(t, "tcp:127.0.0.1:0", role+"_IN_PLACE=yes", role+"_DRAIN=5s")
 	c := r.connect()
 	c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
-	_, err := c.r.Peek(1)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.r.Peek(1)))
 	begun := time.Now()
 	r.hangUp()
 	require.Less(t, time.Since(begun), 9*time.Second)
@@ -102,8 +98,7 @@ func TestSignalDuringInPlace(t *testing.T) {
 	r := begin(t, "tcp:127.0.0.1:0", role+"_IN_PLACE=yes")
 	c := r.connect()
 	c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
-	_, err := c.r.Peek(1)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.r.Peek(1)))
 	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
 	r.hears("step owner: asked")
 	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
@@ -120,16 +115,14 @@ func TestSecondSIGTERM(t *testing.T) {
 	old := r.pid
 	c := r.connect()
 	c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
-	_, err := c.r.Peek(1)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(c.r.Peek(1)))
 	r.hangUp()
 	r.hears("step owner: leaves")
 	require.NoError(t, syscall.Kill(old, syscall.SIGTERM))
 	time.Sleep(time.Second) // those that come at once count as one
 	require.NoError(t, syscall.Kill(old, syscall.SIGTERM))
 	_ = c.c.SetReadDeadline(time.Now().Add(time.Second))
-	_, err = io.ReadAll(c.r)
-	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "still drains")
+	require.NotErrorIs(t, expect.Err(io.ReadAll(c.r)), os.ErrDeadlineExceeded, "still drains")
 }
 
 // Connections that are made while the new program starts move, too.
@@ -241,13 +234,11 @@ func TestServerSpeaksFirst(t *testing.T) {
 	r := begin(t, "tcp:127.0.0.1:0", role+"_FIRST=yes", role+"_DRAIN=1s")
 	first := r.pid
 	c := r.connect()
-	line, err := c.r.ReadString('\n')
-	require.NoError(t, err)
+	line := expect.NoError(c.r.ReadString('\n')).In(t)
 	require.Equal(t, fmt.Sprintln(first), line)
 	r.hangUp()
 	c.says("hello")
-	text, err := io.ReadAll(c.r)
-	require.NoError(t, err)
+	text := expect.NoError(io.ReadAll(c.r)).In(t)
 	require.Equal(t, "hello", string(text))
 	r.hears(fmt.Sprint("left ", first))
 }
@@ -278,8 +269,7 @@ func TestChain(t *testing.T) {
 		pids = append(pids, strconv.Itoa(r.pid))
 		c := r.connect()
 		c.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
-		_, err := c.r.Peek(1)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(c.r.Peek(1)))
 		slow = append(slow, c)
 		r.hangUp()
 	}
@@ -290,8 +280,7 @@ func TestChain(t *testing.T) {
 		c.follows(next)
 		c.says("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloHEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
 		require.Equal(t, next, c.hears())
-		resp, err := http.ReadResponse(c.r, &http.Request{Method: "HEAD"})
-		require.NoError(t, err)
+		resp := expect.NoError(http.ReadResponse(c.r, &http.Request{Method: "HEAD"})).In(t)
 		require.Equal(t, 200, resp.StatusCode)
 	}
 	require.Equal(t, next, idle.asks())
@@ -331,8 +320,7 @@ func TestNextDies(t *testing.T) {
 		fresh, idle, slow := r.connect(), r.connect(), r.connect()
 		require.Equal(t, first, idle.asks())
 		slow.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
-		_, err := slow.r.Peek(1)
-		require.NoError(t, err)
+		require.NoError(t, expect.Err(slow.r.Peek(1)))
 		asked, err := service.Ask(expect.Context(t), control, "")
 		if at == handoffpoint.HeirOwns {
 			require.ErrorIs(t, err, service.ErrSilent, at)

@@ -174,9 +174,7 @@ func (r *run) ready() {
 	r.t.Helper()
 	words := strings.Fields(r.hears("ready "))
 	r.addr = words[1]
-	var err error
-	r.pid, err = strconv.Atoi(words[2])
-	require.NoError(r.t, err)
+	r.pid = expect.NoError(strconv.Atoi(words[2])).In(r.t)
 	r.two = strings.Join(words[3:], "")
 }
 
@@ -195,8 +193,7 @@ type client struct {
 }
 
 func (r *run) connect() *client {
-	c, err := net.Dial("tcp", r.addr)
-	require.NoError(r.t, err)
+	c := expect.NoError(net.Dial("tcp", r.addr)).In(r.t)
 	r.t.Cleanup(func() { _ = c.Close() })
 	// a program that does not answer fails the test, and does not hold it up
 	_ = c.SetDeadline(time.Now().Add(2 * expect.Limit))
@@ -205,17 +202,14 @@ func (r *run) connect() *client {
 
 func (c *client) says(text string) {
 	c.t.Helper()
-	_, err := io.WriteString(c.c, text)
-	require.NoError(c.t, err)
+	require.NoError(c.t, expect.Err(io.WriteString(c.c, text)))
 }
 
 func (c *client) hears() string {
 	c.t.Helper()
-	resp, err := http.ReadResponse(c.r, nil)
-	require.NoError(c.t, err)
+	resp := expect.NoError(http.ReadResponse(c.r, nil)).In(c.t)
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	require.NoError(c.t, err)
+	text := expect.NoError(io.ReadAll(resp.Body)).In(c.t)
 	require.Equal(c.t, 200, resp.StatusCode)
 	return string(text)
 }
@@ -271,12 +265,10 @@ func TestNextFails(t *testing.T) {
 	first := strconv.Itoa(r.pid)
 	fresh, idle := r.connect(), r.connect()
 	require.Equal(t, first, idle.asks())
-	_, err := service.Ask(expect.Context(t), control, "/bin/false")
-	require.ErrorContains(t, err, "serves on")
+	require.ErrorContains(t, expect.Err(service.Ask(expect.Context(t), control, "/bin/false")), "serves on")
 	require.Equal(t, first, idle.asks())
 	require.Equal(t, first, fresh.asks())
-	asked, err := service.Ask(expect.Context(t), control, "")
-	require.NoError(t, err)
+	asked := expect.NoError(service.Ask(expect.Context(t), control, "")).In(t)
 	r.ready()
 	require.Equal(t, r.pid, asked.New)
 	require.Equal(t, strconv.Itoa(r.pid), idle.asks())
@@ -290,8 +282,7 @@ func TestInPlace(t *testing.T) {
 	fresh, idle, slow := r.connect(), r.connect(), r.connect()
 	require.Equal(t, first, idle.asks())
 	slow.says("POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
-	_, err := slow.r.Peek(1)
-	require.NoError(t, err)
+	require.NoError(t, expect.Err(slow.r.Peek(1)))
 	require.NoError(t, syscall.Kill(r.pid, syscall.SIGHUP))
 	slow.says("hello")
 	require.Equal(t, first+" hello", slow.hears())
@@ -315,11 +306,9 @@ func TestTLSDrains(t *testing.T) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
 	get := func() string {
-		resp, err := (&http.Client{Transport: transport}).Get("https://" + r.addr + "/")
-		require.NoError(t, err)
+		resp := expect.NoError((&http.Client{Transport: transport}).Get("https://" + r.addr + "/")).In(t)
 		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		require.NoError(t, err)
+		text := expect.NoError(io.ReadAll(resp.Body)).In(t)
 		return string(text)
 	}
 	require.Equal(t, strconv.Itoa(first), get())
@@ -396,8 +385,7 @@ func TestLoad(t *testing.T) {
 // page's.
 func TestUnderSystemd(t *testing.T) {
 	t.Parallel()
-	program, err := os.Executable()
-	require.NoError(t, err)
+	program := expect.NoError(os.Executable()).In(t)
 	at := port.Vacant(t)
 	const name = "web.service"
 	unit := strings.ReplaceAll(systemd.Printed(t, "../../../../docs/operate/upgrade-a-service.md", name), "127.0.0.1:8080", at)
