@@ -30,11 +30,9 @@ func TestKernelOutlivesLinks(t *testing.T) {
 
 // A message that a peer has rex send to a full mailbox waits there, and no function waits for room.
 func TestSbcastToFullMailbox(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
-	b := box(t, n, &MailboxOptions{Limit: 1})
-	require.NoError(t, n.Register(t.Context(), "full", b))
-	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
+	n, p := newWorld(t, "tcp").met("alice")
+	b := registered(t, n, "full", &MailboxOptions{Limit: 1})
+	require.NoError(t, b.Send(soon(t), b.Pid(), ei.Atom("first")))
 	p.sbcast("full", ei.Atom("second"))
 	_, answer := p.Next()
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom(n.Name()), ei.Atom(n.Name())}, answer)
@@ -45,10 +43,8 @@ func TestSbcastToFullMailbox(t *testing.T) {
 
 // A message that only looks like a request does the kernel processes no harm.
 func TestKernelOddRequests(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
-	b := box(t, n)
-	require.NoError(t, n.Register(t.Context(), "box", b))
+	n, p := newWorld(t, "memory").met("alice")
+	b := registered(t, n, "box")
 	own := map[string]*Mailbox{"rex": n.Whereis("rex"), "net_kernel": n.Whereis("net_kernel")}
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	for _, tt := range []struct {
@@ -72,7 +68,7 @@ func TestKernelOddRequests(t *testing.T) {
 	}
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
 	// the C library's form, but of this node
-	require.NoError(t, b.SendName(w.ctx(), n.Name(), "rex", ei.Tuple{b.Pid(), call}))
+	require.NoError(t, b.SendName(soon(t), n.Name(), "rex", ei.Tuple{b.Pid(), call}))
 	// a supervisor would stop it in this way
 	unknown := func(order ei.Term) ei.Term {
 		return ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), order}}
@@ -113,8 +109,7 @@ func TestKernelOddRequests(t *testing.T) {
 // net_kernel answers on the goroutine that reads the connection: it builds no term of what it is
 // asked.
 func TestKernelDecodesNothing(t *testing.T) {
-	w := newWorld(t, "memory")
-	_, p := w.met("alice")
+	_, p := newWorld(t, "memory").met("alice")
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	huge := bytes.Repeat([]byte{108, 0, 0, 0, 1}, 1<<20) // a million lists within each other
 	huge = append(huge, bytes.Repeat([]byte{106}, 1<<20+1)...)
@@ -175,8 +170,7 @@ func TestKernelIsNotKilled(t *testing.T) {
 // A function that has made its process, to print say, is answered like any other, though its
 // context has ended by then.
 func TestRexAnswersOfAProcess(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	n.Expose("m", "pid", func(ctx context.Context, _ []ei.Term) (any, error) { return MailboxOf(ctx).Pid(), nil })
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("pid"), ei.List{}, ei.Atom("user")}
 	p.Say("rex", ei.Tuple{p.Self, call}) // the C library's
