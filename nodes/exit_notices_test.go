@@ -178,20 +178,6 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 	})
 }
 
-// Signals of ended processes may wait for a peer up to a limit, and no further.
-func TestTooManyEndsBesideDeafPeer(t *testing.T) {
-	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
-		c := n.Conn("deaf@test")
-		deaf.lose(n, 64, ei.Binary(make([]byte, link.SignalLimit/64)))
-		synctest.Wait()
-		require.NoError(t, c.Err(), "the last of them may exceed the limit")
-		deaf.lose(n, exitSignals+1, ei.Atom("crash"))
-		synctest.Wait()
-		require.ErrorIs(t, c.Err(), ErrEndsUnread)
-		require.NoError(t, n.procs.exits.Wait(t.Context()))
-	})
-}
-
 // fillExitQueue ends processes until no more signals can wait for a peer of theirs; ended is closed
 // when the last process, for whose signals there is no room, has told the peer of its end.
 func fillExitQueue(t *testing.T, n *Node, slow *wire) (ended <-chan struct{}) {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
@@ -122,37 +121,6 @@ func TestHostileAcceptor(t *testing.T) {
 			require.NotEmpty(t, h.Phase)
 			p.Gone()
 			require.Zero(t, tableSize(a))
-		})
-	}
-}
-
-// Hundreds of peers that say nothing, or stop in the middle of the handshake: a good peer gets in
-// at once, and nothing is left of the others.
-func TestCrowdOfSilentPeers(t *testing.T) {
-	need.Descriptors(t, 2000)
-	for _, speak := range []bool{false, true} {
-		t.Run(map[bool]string{false: "silent", true: "half"}[speak], func(t *testing.T) {
-			w := newWorld(t, "tcp")
-			failed, hear := failures()
-			// so that no handshake times out
-			b := w.started("bob", hear, func(cfg *Config) { cfg.HandshakeTimeout = time.Hour })
-			l := b.Listeners()[0]
-			crowd := make([]*wire, 300)
-			for i := range crowd {
-				crowd[i] = w.wire(l)
-				if speak {
-					require.NoError(t, crowd[i].Write(namePacket(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test")))
-				}
-			}
-			connect(t, w.node("alice"), "bob@test")
-			for range 300 - DefaultMaxHandshakes {
-				require.ErrorIs(t, arrives(t, failed, "the end of the oldest"), handshake.ErrCrowded)
-			}
-			require.NoError(t, b.Close())
-			for _, p := range crowd {
-				p.Gone()
-			}
-			require.Zero(t, tableSize(b))
 		})
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -381,37 +380,6 @@ func TestLimitRaised(t *testing.T) {
 	for i := range 4 {
 		require.Equal(t, ei.Int(i), term(t, full))
 	}
-}
-
-// Ten thousand at once, and nothing is left of them.
-func TestManySpawnedFunctions(t *testing.T) {
-	need.Long(t, 30*time.Second)
-	const many = 10_000
-	n, p := newWorld(t, "memory").met("alice", func(cfg *Config) { cfg.MaxCalls = 4 * many })
-	n.Expose("m", "converse", FuncOf(conversation))
-	before := runtime.NumGoroutine()
-	pids := make([]ei.Pid, many)
-	for i := range pids {
-		_, pids[i] = p.start(uint32(i), "converse", ei.List{})
-	}
-	require.Equal(t, many+2, n.Stats().Mailboxes)
-	go func() {
-		for i, pid := range pids {
-			p.tell(pid, ei.Tuple{p.Self, ei.Int(i)})
-		}
-	}()
-	seen := map[ei.Pid]bool{}
-	for range pids {
-		_, got := p.Next()
-		seen[got.(ei.Tuple)[0].(ei.Pid)] = true
-	}
-	require.Len(t, seen, many)
-	for _, pid := range pids {
-		p.tell(pid, ei.Atom("normal"))
-	}
-	left := func() bool { return n.Stats().Mailboxes == 2 && runtime.NumGoroutine() < before+10 }
-	require.Eventually(t, left, tooLong, tick)
-	require.Zero(t, n.Stats().Overflow)
 }
 
 // Labels are terms; they move with the node (see TestLabelMoves).
