@@ -232,6 +232,10 @@ func TestSpawn(t *testing.T) {
 		reply(ref, dist.SpawnMonitored)
 		require.Equal(t, why, p.down(ref).String())
 	}
+	res := monitorRef(p, 9)
+	ref = p.request(9, "erpc", "execute_call", ei.List{monitor}, res, ei.Atom("m"), ei.Atom("echo"), ei.Atom("no_list"))
+	reply(ref, dist.SpawnMonitored)
+	require.Equal(t, "{"+res.String()+",error,badarg,[{erlang,apply,[m,echo,no_list],[]}]}", p.down(ref).String())
 	require.NoError(t, n.Conn("wire@test").Err())
 	require.NoError(t, n.Close())
 	arrives(t, cancelled, "the end of its context")

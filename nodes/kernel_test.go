@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -120,22 +119,6 @@ func TestKernelDecodesNothing(t *testing.T) {
 		p.Say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, tt.request})
 		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{ref, tt.want}, reply)
-	}
-}
-
-// A peer that asks and does not read the answers does not keep net_kernel from answering others;
-// its connection ends when too many answers wait.
-func TestKernelBesideDeafPeer(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, other := w.started("bob"), w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
-	tag := ei.Binary(make([]byte, 10<<10)) // which the answer repeats
-	ask := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "net_kernel"},
-		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
-	asks := bytes.Repeat(ask, 100)
-	for p.Write(asks) == nil { // until it is too much
-		reply := of(other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})).must(t)
-		require.Equal(t, ei.Atom("yes"), reply)
 	}
 }
 

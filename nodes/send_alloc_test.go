@@ -122,14 +122,3 @@ func TestServedCallAllocations(t *testing.T) {
 		require.LessOrEqual(t, got, most[name], name)
 	}
 }
-
-func BenchmarkServed(b *testing.B) {
-	for name, call := range waysToServe(b) {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				call()
-			}
-		})
-	}
-}

@@ -37,62 +37,6 @@ func all(q *Inbox[int]) (got []int) {
 	}
 }
 
-// At the limit, by who sends and what the process does then.
-func TestLimit(t *testing.T) {
-	for name, tt := range map[string]struct {
-		full    Full
-		paid    bool
-		waits   bool
-		held    int // of the peer's, before
-		unread  int // bytes, before
-		isLast  bool
-		verdict Verdict
-		counted bool // in the memory for what overflows
-	}{
-		"room":                              {unread: 90, verdict: Fits},
-		"one message of any size":           {full: Ends, verdict: Fits},
-		"a peer's overflows":                {unread: 95, verdict: Fits, counted: true},
-		"a peer has had its share":          {unread: 95, held: 600, verdict: Over},
-		"but it was read already":           {unread: 95, held: 600, isLast: true, verdict: Fits, counted: true},
-		"the program waits":                 {unread: 95, waits: true, verdict: Over},
-		"the process ends":                  {unread: 95, full: Ends, verdict: TooMuch},
-		"the process ends for the program":  {unread: 95, full: Ends, waits: true, verdict: TooMuch},
-		"a function's process":              {paid: true, unread: 50, verdict: Fits, counted: true},
-		"a function's process, and the own": {paid: true, unread: 50, waits: true, verdict: Fits, counted: true},
-		"a function's process is full":      {paid: true, unread: 95, full: Ends, verdict: TooMuch},
-		"no share left for a function":      {paid: true, unread: 50, held: 600, full: Ends, verdict: TooMuch},
-	} {
-		t.Run(name, func(t *testing.T) {
-			q, memory := newInbox(100, tt.full, tt.paid)
-			if tt.unread > 0 {
-				q.Push(Entry[int]{Cost: tt.unread})
-			}
-			if tt.held > 0 {
-				memory.Force("peer", tt.held)
-			}
-			e := Entry[int]{Cost: 10, Waits: tt.waits}
-			if tt.unread == 0 {
-				e.Cost = 500
-			}
-			var w Wait
-			defer w.End()
-			v := q.Judge(&e)
-			if v == Over {
-				v = q.Overflow(&e, &w, Reader{Stops: tt.isLast})
-			}
-			require.Equal(t, tt.verdict, v)
-			require.Equal(t, tt.counted, e.Overflows())
-			want := tt.held
-			if tt.counted {
-				want += e.Cost
-				q.Push(e)
-				require.True(t, tt.paid || q.BeyondLimit())
-			}
-			require.Equal(t, want, memory.Held())
-		})
-	}
-}
-
 // The memory of a queue that was long is not kept, and one that is never empty does not grow.
 func TestQueueMemory(t *testing.T) {
 	for _, count := range []int{keepQueue / 2, 3 * keepQueue} {
