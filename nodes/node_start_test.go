@@ -47,11 +47,15 @@ func TestNewErrors(t *testing.T) {
 }
 
 // The zero Config: a hidden node with a dynamic name on the short host name, the cookie from the
-// file, over TCP, found through the port mapper. The numbers are OTP's, where OTP has such numbers.
+// file (without one there is no node), over TCP, found through the port mapper. The numbers are
+// OTP's, where OTP has such numbers.
 func TestZeroConfig(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("USERPROFILE", home)
+	t.Setenv("XDG_CONFIG_HOME", "")
+	_, err := New(Config{})
+	require.ErrorIs(t, err, ErrNoCookie)
 	require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), []byte("secret"), 0o600))
 	n := of(New(Config{})).must(t)
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
