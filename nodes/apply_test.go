@@ -14,11 +14,10 @@ import (
 
 // erlang:apply calls what is exposed, as in Erlang, until a program exposes one of its own.
 func TestApply(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	exposeAll(n)
 	apply := func(args ei.List) string {
-		result, raise := n.funcs.apply(w.ctx(), MayCall, "erlang", "apply", args, nil)
+		result, raise := n.funcs.apply(soon(t), MayCall, "erlang", "apply", args, nil)
 		if raise != nil {
 			return ei.Tuple{ei.Atom(raise.Class), raise.Reason, raise.Stack}.String()
 		}
@@ -85,8 +84,7 @@ func TestDeepApply(t *testing.T) {
 // encoded and decoded then.
 func FuzzElements(f *testing.F) {
 	for _, text := range []string{"[]", "[1,2]", "[a,<<\"b\">>,[1000]]", "[a|b]", "{a}", "[[],[[]]]", "[#{a => 1}]"} {
-		t, err := ei.Parse(text)
-		require.NoError(f, err)
+		t := of(ei.Parse(text)).must(f)
 		f.Add([]byte(encode(f, t)))
 	}
 	f.Add([]byte{108, 0, 0, 0, 1, 97, 1, 108, 0, 0, 0, 1, 97, 2, 106}) // in pieces
@@ -106,8 +104,7 @@ func FuzzElements(f *testing.F) {
 
 // A function has 255 parameters at most, as in Erlang.
 func TestMaxArity(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	count := FuncOf(func(args ...any) int { return len(args) })
 	n.Expose("m", "count", count)
 	serve(t, n, "srv", Server{On: map[string]Func{"count": count}})
@@ -116,8 +113,8 @@ func TestMaxArity(t *testing.T) {
 		for i := range args {
 			args[i] = ei.Int(1000)
 		}
-		got, err := RPCAs[int](w.ctx(), n, n.Name(), "erlang", "apply", ei.Atom("m"), ei.Atom("count"), args)
-		reply, err2 := n.CallName(w.ctx(), n.Name(), "srv", ei.Tuple(append(ei.List{ei.Atom("count")}, args...)))
+		got, err := RPCAs[int](soon(t), n, n.Name(), "erlang", "apply", ei.Atom("m"), ei.Atom("count"), args)
+		reply, err2 := n.CallName(soon(t), n.Name(), "srv", ei.Tuple(append(ei.List{ei.Atom("count")}, args...)))
 		require.NoError(t, err2)
 		if size == otp.MaxArity {
 			require.NoError(t, err)

@@ -60,34 +60,6 @@ func atOnce(n int, f func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// Functions that call the caller's node back, all at once, have their answers, however few may run.
-func TestFunctionsCallBack(t *testing.T) {
-	for name, max := range map[string]int{"default": 0, "one": 1, "few": 10} {
-		t.Run(name, func(t *testing.T) {
-			all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.MaxCalls = max })
-			for _, n := range all {
-				n.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
-				n.Expose("m", "back", func(ctx context.Context, args []ei.Term) (any, error) {
-					left := int(args[0].(ei.Int))
-					if left == 0 {
-						return n.RPC(ctx, nodes.ConnOf(ctx).Name(), "m", "echo", 7)
-					}
-					return n.RPC(ctx, nodes.ConnOf(ctx).Name(), "m", "back", left-1)
-				})
-			}
-			ctx, calls := patient(t), need.Fewer(100, 1000)
-			require.NoError(t, atOnce(calls, func(i int) error {
-				v, err := all[i%2].RPC(ctx, all[1-i%2].Name(), "m", "back", i%5)
-				if err == nil && v != ei.Int(7) {
-					err = fmt.Errorf("%v", v)
-				}
-				return err
-			}))
-			require.Zero(t, all[0].Stats().CallsRefused)
-		})
-	}
-}
-
 // Servers whose mailboxes are full call their callers' node back.
 func TestServerCallsBackBehindAFullMailbox(t *testing.T) {
 	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, nil)
@@ -130,81 +102,6 @@ func TestEchoServersBothWays(t *testing.T) {
 		_, err := all[i%2].CallName(ctx, all[1-i%2].Name(), "echo", request)
 		return err
 	}))
-}
-
-// A mailbox that nobody reads holds up nobody else, and ends when its peers have had their share of
-// the memory.
-func TestUnreadMailboxHoldsUpNobody(t *testing.T) {
-	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1", "c@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 16 << 20 })
-	a, b, c := all[0], all[1], all[2]
-	ctx := patient(t)
-	unread, err := b.NewMailbox(&nodes.MailboxOptions{Limit: 1 << 20})
-	require.NoError(t, err)
-	require.NoError(t, b.Register(ctx, "unread", unread))
-	b.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
-	from, err := a.NewMailbox(nil)
-	require.NoError(t, err)
-	const size = 100_000
-	for range 5 << 20 / size { // beyond the mailbox's limit, and within a's share
-		require.NoError(t, from.SendName(ctx, b.Name(), "unread", make([]byte, size)))
-	}
-	for _, n := range []*nodes.Node{a, c} {
-		v, err := n.RPC(ctx, b.Name(), "m", "echo", 1)
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(1), v)
-	}
-	require.NoError(t, unread.Err())
-	require.Greater(t, b.Stats().Overflow, 3<<20)
-	go func() { // a flood
-		for from.SendName(ctx, b.Name(), "unread", make([]byte, size)) == nil {
-		}
-	}()
-	select {
-	case <-unread.Done():
-	case <-ctx.Done():
-		t.Fatal("the mailbox goes on")
-	}
-	require.ErrorContains(t, unread.Err(), "mailbox_full")
-	require.EqualValues(t, 1, b.Stats().MailboxesFull)
-	require.Zero(t, b.Stats().Overflow)
-	for _, n := range []*nodes.Node{a, c} {
-		_, err := n.RPC(ctx, b.Name(), "m", "echo", 1)
-		require.NoError(t, err)
-	}
-	from.Close()
-}
-
-// A receiver that is slower than its peers, and may hold their connections, gets all that they
-// send, in order, in bounded memory.
-func TestSlowReceiverGetsAll(t *testing.T) {
-	const limit = 2 << 20
-	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = limit })
-	a, b := all[0], all[1]
-	ctx := patient(t)
-	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: limit, Full: nodes.FullWait})
-	require.NoError(t, err)
-	from, err := a.NewMailbox(nil)
-	require.NoError(t, err)
-	const size, count = 50_000, 1000
-	go func() {
-		for i := range count {
-			_ = from.Send(ctx, to.Pid(), ei.Tuple{ei.Int(i), ei.Binary(make([]byte, size))})
-		}
-	}()
-	most := 0
-	for i := range count {
-		if i < 50 {
-			time.Sleep(2 * time.Millisecond) // what makes it slow
-		}
-		m, err := to.Receive(ctx)
-		require.NoError(t, err)
-		v, err := m.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(i), v.(ei.Tuple)[0])
-		most = max(most, b.Stats().Overflow)
-	}
-	require.Less(t, most, limit)
-	require.Zero(t, b.Stats().Overflow)
 }
 
 // Calls whose callers have given up end, and hold up nobody: those that run, and those that wait

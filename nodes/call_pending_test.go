@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -18,8 +19,7 @@ func TestMailboxCall(t *testing.T) {
 		a, b := w.started("alice"), w.started("bob")
 		for _, node := range []*Node{a, b} {
 			caller := box(t, a)
-			server := trapping(t, node)
-			require.NoError(t, node.Register(t.Context(), "srv", server))
+			server := registered(t, node, "srv", &MailboxOptions{TrapExit: true})
 			var last atomic.Pointer[Call]
 			go func() {
 				for m, err := range server.All(w.ctx()) {
@@ -31,16 +31,12 @@ func TestMailboxCall(t *testing.T) {
 						t.Errorf("no request: %v", m.Payload)
 						return
 					}
-					if err := server.Link(w.ctx(), c.From); err != nil {
-						t.Error(err)
-					}
+					assert.NoError(t, server.Link(w.ctx(), c.From))
 					if err := server.Send(w.ctx(), c.From, ei.Tuple{ei.Atom("more"), c.Request}); err != nil {
 						t.Error(err)
 					}
 					last.Store(c)
-					if err := c.Reply(w.ctx(), ei.Tuple{c.From, c.Request}); err != nil {
-						t.Error(err)
-					}
+					assert.NoError(t, c.Reply(w.ctx(), ei.Tuple{c.From, c.Request}))
 				}
 			}()
 			// concurrently with the calls
@@ -86,51 +82,6 @@ func TestMailboxCallBesideFullMailbox(t *testing.T) {
 	require.Equal(t, ei.Tuple{ei.Atom("ok"), ei.Int(1)}, of(caller.CallName(w.ctx(), b.Name(), "srv", 1)).must(t))
 }
 
-// Failures are the errors of Node.Call; when a mailbox ends, its calls end.
-func TestMailboxCallFailures(t *testing.T) {
-	w := newWorld(t, "memory")
-	a, b := w.started("alice"), w.started("bob")
-	caller := box(t, a)
-	for _, node := range []string{"alice@test", "bob@test"} {
-		_, err := caller.CallName(w.ctx(), node, "nobody", 1)
-		require.ErrorIs(t, err, ErrNoProc)
-	}
-	_, err := caller.CallName(w.ctx(), "nobody@test", "x", 1)
-	require.ErrorIs(t, err, ErrNoConnection)
-
-	silent := box(t, b)
-	ctx, cancel := context.WithCancel(w.ctx())
-	called := async(func() (ei.Term, error) { return caller.Call(ctx, silent.Pid(), 1) })
-	m := receive(t, silent)
-	cancel()
-	require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
-	c, ok := silent.CallOf(m)
-	require.True(t, ok)
-	require.NoError(t, c.Reply(w.ctx(), "too late"))
-	require.NoError(t, silent.Send(w.ctx(), caller.Pid(), "behind it"))
-	require.Equal(t, ei.Binary("behind it"), term(t, caller))
-
-	called = async(func() (ei.Term, error) { return caller.Call(w.ctx(), silent.Pid(), 2) })
-	receive(t, silent)
-	caller.Exit(ei.Atom("enough"))
-	var e *ExitError
-	require.ErrorAs(t, arrives(t, called, "the call of a mailbox that ends").err, &e)
-	require.Equal(t, &ExitError{caller.Pid(), ei.Atom("enough")}, e)
-	require.Zero(t, caller.pendingCalls.Len())
-	require.Eventually(t, func() bool { return len(watchersOf(silent)) == 0 }, tooLong, tick, "its monitor is gone")
-}
-
-// On the lower level a call receives by itself.
-func TestMailboxCallOnLowerLevel(t *testing.T) {
-	w := newWorld(t, "memory")
-	a, b := w.node("alice"), w.started("bob")
-	serve(t, b, "srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.From, nil }})
-	caller := box(t, a)
-	for range 3 {
-		require.Equal(t, caller.Pid(), of(caller.CallName(w.ctx(), b.Name(), "srv", 1)).must(t))
-	}
-}
-
 // An answer that comes after its call is over is dropped, on the lower level, too, where all other
 // messages without a process wait for Receive.
 func TestLateAnswersOnLowerLevel(t *testing.T) {
@@ -168,17 +119,16 @@ func (panicking) AppendTerm([]byte) ([]byte, error) { panic("a bug") }
 
 // Nothing is left of a call that ends with a panic, or with its goroutine.
 func TestMailboxCallLeavesNothing(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	handle(t, n, "h", func(*Mailbox, *Message) { runtime.Goexit() })
 	b := box(t, n)
 	before := n.Stats().Mailboxes
-	require.Panics(t, func() { _, _ = b.CallName(w.ctx(), "alice@test", "net_kernel", panicking{}) })
+	require.Panics(t, func() { _, _ = b.CallName(soon(t), "alice@test", "net_kernel", panicking{}) })
 	require.Zero(t, b.pendingCalls.Len())
 	ended := make(chan int, 1)
 	go func() {
 		defer func() { ended <- 1 }()
-		_, _ = b.CallName(w.ctx(), "alice@test", "h", ei.Atom("x"))
+		_, _ = b.CallName(soon(t), "alice@test", "h", ei.Atom("x"))
 	}()
 	arrives(t, ended, "the end of the goroutine")
 	require.Zero(t, b.pendingCalls.Len())

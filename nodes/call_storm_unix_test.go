@@ -84,8 +84,7 @@ func storm(t *testing.T, seed uint64, kind string) {
 			defer cancel()
 			return n.RPC(brief, next, "m", "f", c.Request)
 		}}, &MailboxOptions{Limit: 1000})
-		b := box(t, n, &MailboxOptions{Limit: 2000})
-		require.NoError(t, n.Register(t.Context(), "box", b))
+		b := registered(t, n, "box", &MailboxOptions{Limit: 2000})
 		go func() {
 			for {
 				if _, err := b.Receive(context.Background()); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -47,14 +48,10 @@ func echo(t testing.TB, c *Conn, behind int) {
 	n := 0
 	answerCalls(t, c, func(from ei.Pid, tag ei.Raw, request ei.Tuple) {
 		for range behind {
-			if err := c.SendName(context.Background(), "x", n); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, c.SendName(context.Background(), "x", n))
 			n++
 		}
-		if err := c.Send(context.Background(), from, ei.Tuple{tag, request[3].(ei.List)[0]}); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, c.Send(context.Background(), from, ei.Tuple{tag, request[3].(ei.List)[0]}))
 	})
 }
 
@@ -110,47 +107,30 @@ func TestConnCallBesideReceive(t *testing.T) {
 // A reply that a Receive in progress reads gets to its call, and the Receive goes on to the next
 // message.
 func TestConnCallReadByReceive(t *testing.T) {
-	w := newWorld(t, "memory")
-	ca, cb := w.pair()
+	ca, cb := newWorld(t, "memory").pair()
 	echo(t, cb, 0)
-	received := async(func() (*Message, error) { return ca.Receive(w.ctx()) })
+	received := async(func() (*Message, error) { return ca.Receive(soon(t)) })
 	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
 	for i := range 3 {
-		called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f", i) })
+		called := async(func() (ei.Term, error) { return ca.RPC(soon(t), "m", "f", i) })
 		require.Equal(t, ei.Int(i), arrives(t, called, "the reply").must(t))
 	}
 	require.Empty(t, received)
-	require.NoError(t, cb.SendName(w.ctx(), "x", "behind"))
+	require.NoError(t, cb.SendName(soon(t), "x", "behind"))
 	require.Equal(t, dist.OpRegSend, arrives(t, received, "the message behind").must(t).Op)
 }
 
-// Without a receiver the messages that come before the reply wait for one.
-func TestConnCallKeepsMessages(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
-	echo(t, cb, 100)
-	for i := range 3 {
-		require.Equal(t, ei.Int(i), of(ca.RPC(w.ctx(), "m", "f", i)).must(t))
-	}
-	m := new(Message)
-	for i := range 300 {
-		require.NoError(t, ca.ReceiveInto(w.ctx(), m))
-		require.Equal(t, ei.Int(i), content(t, m))
-	}
-}
-
 func TestConnCallTooManyUnread(t *testing.T) {
-	w := newWorld(t, "memory")
-	ca, cb := w.pair()
+	ca, cb := newWorld(t, "memory").pair()
 	sent := async(func() (int, error) {
 		for i := range maxUnread + 5 {
-			if err := cb.SendName(w.ctx(), "x", i); err != nil {
+			if err := cb.SendName(soon(t), "x", i); err != nil {
 				return i, err
 			}
 		}
 		return 0, nil
 	})
-	called := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
+	called := async(func() (ei.Term, error) { return ca.RPC(soon(t), "m", "f") })
 	require.ErrorIs(t, arrives(t, called, "the call's error").err, ErrTooManyUnread)
 	require.NoError(t, ca.Err(), "the connection is unharmed")
 	for i := range maxUnread + 5 {
@@ -160,23 +140,22 @@ func TestConnCallTooManyUnread(t *testing.T) {
 }
 
 func TestConnCallFailures(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
+	ca, cb := newWorld(t, "tcp").pair()
 	answers := map[ei.Term]func(from ei.Pid, tag ei.Raw){
 		ei.Atom("badrpc"): func(from ei.Pid, tag ei.Raw) {
-			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Tuple{ei.Atom("badrpc"), ei.Atom("nodedown")}})
+			cb.Send(soon(t), from, ei.Tuple{tag, ei.Tuple{ei.Atom("badrpc"), ei.Atom("nodedown")}})
 		},
 		// a message that is no reply is passed over
 		ei.Atom("otherwise"): func(from ei.Pid, tag ei.Raw) {
-			cb.Send(w.ctx(), from, ei.Atom("what"))
-			cb.Send(w.ctx(), from, ei.Tuple{ei.Atom("not_the_tag"), ei.Int(1)})
-			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("reply"), ei.Int(2)})
-			cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("fine")})
+			cb.Send(soon(t), from, ei.Atom("what"))
+			cb.Send(soon(t), from, ei.Tuple{ei.Atom("not_the_tag"), ei.Int(1)})
+			cb.Send(soon(t), from, ei.Tuple{tag, ei.Atom("reply"), ei.Int(2)})
+			cb.Send(soon(t), from, ei.Tuple{tag, ei.Atom("fine")})
 		},
 		ei.Atom("silent"): func(ei.Pid, ei.Raw) {},
 		ei.Atom("broken"): func(from ei.Pid, tag ei.Raw) {
 			raw := append(ei.AppendTupleHeader(nil, 2), tag...)
-			cb.SendRaw(w.ctx(), from, append(raw, 255, 255))
+			cb.SendRaw(soon(t), from, append(raw, 255, 255))
 		},
 	}
 	silent := make(chan struct{}, 10)
@@ -188,33 +167,33 @@ func TestConnCallFailures(t *testing.T) {
 		}
 	})
 
-	_, err := ca.RPC(w.ctx(), "m", "badrpc")
+	_, err := ca.RPC(soon(t), "m", "badrpc")
 	var bad *RPCError
 	require.ErrorAs(t, err, &bad)
 	require.Equal(t, ei.Atom("nodedown"), bad.Reason)
 	require.EqualError(t, err, "call m:badrpc/0 at bob@test: {badrpc,nodedown}")
 
-	v := of(ca.RPC(w.ctx(), "m", "otherwise")).must(t)
+	v := of(ca.RPC(soon(t), "m", "otherwise")).must(t)
 	require.Equal(t, ei.Atom("fine"), v)
 
-	_, err = ca.RPC(w.ctx(), "m", "broken")
+	_, err = ca.RPC(soon(t), "m", "broken")
 	var syntax *ei.SyntaxError
 	require.ErrorAs(t, err, &syntax)
 
-	ctx, cancel := context.WithCancel(w.ctx())
+	ctx, cancel := context.WithCancel(soon(t))
 	called := async(func() (ei.Term, error) { return ca.RPC(ctx, "m", "silent") })
 	arrives(t, silent, "the request")
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the cancelled call").err, context.Canceled)
-	v, err = ca.RPC(w.ctx(), "m", "otherwise")
+	v, err = ca.RPC(soon(t), "m", "otherwise")
 	require.NoError(t, err, "the connection is unharmed")
 	require.Equal(t, ei.Atom("fine"), v)
 
-	_, err = ca.RPC(w.ctx(), "m", "f", make(chan int))
+	_, err = ca.RPC(soon(t), "m", "f", make(chan int))
 	require.Error(t, err, "an argument that is no term")
 	require.NoError(t, ca.Err())
 
-	called = async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "silent") })
+	called = async(func() (ei.Term, error) { return ca.RPC(soon(t), "m", "silent") })
 	arrives(t, silent, "the request")
 	cb.Close()
 	err = arrives(t, called, "the call that lost its connection").err
@@ -222,31 +201,9 @@ func TestConnCallFailures(t *testing.T) {
 	require.Zero(t, ca.Node().Stats().Mailboxes)
 
 	<-ca.l.Left()
-	_, err = ca.RPC(w.ctx(), "m", "f")
+	_, err = ca.RPC(soon(t), "m", "f")
 	require.ErrorIs(t, err, io.EOF, "on a connection that has ended")
 	require.Empty(t, ca.Node().Peers(), "the call connects nobody")
-}
-
-// The peer of a lower-level call may live on the upper level.
-func TestConnCallOfStartedNode(t *testing.T) {
-	w := newWorld(t, "tcp")
-	b := w.started("bob")
-	b.Expose("m", "f", func(_ context.Context, args []ei.Term) (any, error) { return args, nil })
-	a := w.node("alice")
-	c := connect(t, a, "bob@test")
-	v := of(c.RPC(w.ctx(), "m", "f", ei.Atom("a"), "b")).must(t)
-	require.Equal(t, ei.List{ei.Atom("a"), ei.Binary("b")}, v)
-	_, err := c.RPC(w.ctx(), "m", "nothing")
-	var bad *RPCError
-	require.ErrorAs(t, err, &bad)
-
-	// And its caller, too.
-	require.NoError(t, b.Register(t.Context(), "box", box(t, b)))
-	fixed := w.node("carol", func(cfg *Config) { cfg.Resolver = Static{"bob@test": {Addr: b.Listeners()[0].Addr()}} })
-	require.NoError(t, fixed.Start(w.ctx()))
-	c = connect(t, fixed, "bob@test")
-	v = of(c.RPC(w.ctx(), "m", "f", 1)).must(t)
-	require.Equal(t, ei.List{ei.Int(1)}, v)
 }
 
 // A connection that is lost, or closed, while the request waits to go out is ErrNoConnection, too.
@@ -284,18 +241,16 @@ func testCallIsCutOff(t *testing.T, cut func(*wire, *Conn)) {
 // A process that ends while it is called is an ExitError whatever its reason, also if that is very
 // deep, refused or malformed.
 func TestCallEndsWithUndecodableReason(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	deep := append(bytes.Repeat([]byte{108, 0, 0, 0, 1}, 20000), bytes.Repeat([]byte{106}, 20001)...)
 	equalKeys := ei.Raw{116, 0, 0, 0, 2, 106, 106, 106, 106}
 	for name, reason := range map[string]ei.Raw{"deep": deep, "equal keys": equalKeys, "malformed": {104, 255}} {
-		called := async(func() (ei.Term, error) { return n.Call(w.ctx(), ei.Pid{Node: "wire@test", ID: 9, Creation: 77}, 1) })
+		called := async(func() (ei.Term, error) { return n.Call(soon(t), ei.Pid{Node: "wire@test", ID: 9, Creation: 77}, 1) })
 		monitor, _ := p.Next()
 		require.Equal(t, dist.OpMonitorP, monitor.Op, name)
 		p.Next() // the request
 		down := &dist.Control{Op: dist.OpPayloadMonitorPExit, From: monitor.To, To: monitor.From, Ref: monitor.Ref}
-		f := of(protocol.AppendFrame(nil, down, reason)).must(t)
-		require.NoError(t, p.Write(f))
+		require.NoError(t, p.Write(of(protocol.AppendFrame(nil, down, reason)).must(t)))
 		var exit *ExitError
 		require.ErrorAs(t, arrives(t, called, "the end of the call").err, &exit, name)
 		require.Equal(t, monitor.To, exit.Pid, name)
@@ -322,17 +277,15 @@ func (c waiting) Value(key any) any {
 
 // A call has the answer that came just before its process's end, whether it waits by then or not.
 func TestAnswerBeforeEnd(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	for name, waits := range map[string]bool{"waits": true, "does not wait yet": false} {
-		b, err := n.newPrivate(nil, ei.Ref{})
-		require.NoError(t, err)
+		b := of(n.newPrivate(nil, ei.Ref{})).must(t)
 		answer := &Message{Control: dist.Control{Op: dist.OpSend}}
 		comes := func() {
 			require.True(t, b.deliver(answer, nil))
 			b.Exit(ei.Atom("normal"))
 		}
-		ctx := w.ctx()
+		ctx := soon(t)
 		if waits {
 			ctx = waiting{ctx, comes}
 		} else {
@@ -341,7 +294,7 @@ func TestAnswerBeforeEnd(t *testing.T) {
 		m, err := b.Receive(ctx)
 		require.NoError(t, err, name)
 		require.Same(t, answer, m, name)
-		_, err = b.Receive(w.ctx())
+		_, err = b.Receive(soon(t))
 		require.ErrorIs(t, err, ErrClosed)
 	}
 }

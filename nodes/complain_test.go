@@ -90,8 +90,7 @@ func TestMalformedRaw(t *testing.T) {
 	_, err := b.RPC(w.ctx(), a.Name(), "m", "broken")
 	require.ErrorContains(t, err, "the result of m:broken/0")
 	serve(t, a, "server", Server{Call: func(context.Context, *Call) (any, error) { return broken, nil }})
-	reply := of(b.CallName(w.ctx(), a.Name(), "server", ei.Atom("hello"))).must(t)
-	require.Contains(t, reply.String(), "{error,")
+	require.Contains(t, of(b.CallName(w.ctx(), a.Name(), "server", ei.Atom("hello"))).must(t).String(), "{error,")
 }
 
 // When the upper level cannot decode what a peer sends, or does not know it, the log names the peer
@@ -101,8 +100,7 @@ func TestFaultsAreLogged(t *testing.T) {
 	// a map with equal keys: only decoding shows it
 	twice := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}
 	good := func(v any) ei.Raw {
-		b := of(ei.Append(nil, v)).must(t)
-		return b
+		return of(ei.Append(nil, v)).must(t)
 	}
 	wire := ei.Pid{Node: "wire@test", ID: 1, Creation: 4}
 	gen := func(tag string, more ...any) ei.Raw { return good(ei.T(ei.Atom(tag), more...)) }
@@ -246,8 +244,7 @@ func TestResultIsNoTerm(t *testing.T) {
 		round := func() {
 			for range 3 {
 				for _, name := range []string{"srv", "another"} {
-					v := of(n.CallName(w.ctx(), "bob@test", name, 1)).must(t)
-					require.Equal(t, ei.Atom("error"), v.(ei.Tuple)[0])
+					require.Equal(t, ei.Atom("error"), of(n.CallName(w.ctx(), "bob@test", name, 1)).must(t).(ei.Tuple)[0])
 				}
 				of(n.Call(w.ctx(), nameless.Pid(), 1)).must(t)
 				for _, name := range []string{"nothing", "channel", "raise", "good"} {

@@ -30,8 +30,7 @@ func TestCookies(t *testing.T) {
 		}
 	}
 	// the peer's name is not known beforehand
-	c := of(alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "")).must(t)
-	require.Equal(t, "bob@test", c.Name())
+	require.Equal(t, "bob@test", of(alice.ConnectAddr(w.ctx(), bob.Listeners()[0].Addr(), "")).must(t).Name())
 	_, err := carol.Connect(w.ctx(), "bob@test")
 	require.ErrorContains(t, err, "wrong cookie")
 	require.ErrorIs(t, err, dist.ErrNoProof)

@@ -36,8 +36,7 @@ func TestConnIsCompleteWhenFound(t *testing.T) {
 		require.NoError(t, r.err)
 		require.Same(t, cb, r.v)
 		require.NotZero(t, cb.Self())
-		m := receive(t, ca)
-		require.Equal(t, cb.Self(), m.From)
+		require.Equal(t, cb.Self(), receive(t, ca).From)
 		require.NoError(t, errors.Join(ca.Close(), cb.Close()))
 	}
 }
@@ -103,8 +102,7 @@ func TestReconnectOnDemand(t *testing.T) {
 	w := newWorld(t, "memory")
 	a := w.started("alice")
 	b := w.started("bob")
-	there := box(t, b)
-	require.NoError(t, b.Register(t.Context(), "there", there))
+	there := registered(t, b, "there")
 	here := box(t, a)
 	for i := range 100 {
 		require.NoError(t, here.SendName(w.ctx(), "bob@test", "there", i), i)

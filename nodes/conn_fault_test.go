@@ -80,22 +80,6 @@ func TestFaultEveryByteAlone(t *testing.T) {
 	}
 }
 
-// Nodes converse whatever a stream does that it is allowed to do.
-func TestFaultGentle(t *testing.T) {
-	for _, kind := range kinds[:3] { // not over packets, which are not cut
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			for seed := range uint64(10) {
-				w := newWorld(t, kind)
-				a, b := w.started("alice", over(virtual.GentleFaults(seed))), w.started("bob", over(virtual.GentleFaults(seed+100)))
-				echoing(a, b)
-				require.NoError(t, converse(w.ctx(), a, b), "seed %d", seed)
-				require.NoError(t, errors.Join(a.Close(), b.Close()))
-			}
-		})
-	}
-}
-
 // A connection that is reset, at whichever byte of the handshake or of the first messages, in
 // either direction, at either end: both nodes are told why, and can connect again.
 func TestFaultResetAtEveryByte(t *testing.T) {

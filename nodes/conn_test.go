@@ -72,8 +72,7 @@ func TestConnExchange(t *testing.T) {
 
 // A Receive that is given up in the middle of a frame loses nothing of it.
 func TestReceiveCancelled(t *testing.T) {
-	w := newWorld(t, "memory")
-	p, c := w.wired()
+	p, c := newWorld(t, "memory").wired()
 	big := make(ei.Binary, 2*link.TrustedFrame)
 	for i := range big {
 		big[i] = byte(i >> 4)
@@ -96,7 +95,7 @@ func TestReceiveCancelled(t *testing.T) {
 	})
 	var got []ei.Term
 	for tries := 0; len(got) < len(want); tries++ {
-		ctx, cancel := context.WithCancel(w.ctx())
+		ctx, cancel := context.WithCancel(soon(t))
 		if tries%2 == 0 {
 			stop := context.AfterFunc(ctx, func() {})
 			go cancel() // while it waits, or before
@@ -134,32 +133,30 @@ func TestReceiveIsForOne(t *testing.T) {
 }
 
 func TestSendUnencodable(t *testing.T) {
-	w := newWorld(t, "memory")
-	ca, cb := w.pair()
+	ca, cb := newWorld(t, "memory").pair()
 	for _, v := range []any{nil, make(chan int), ei.Atom(string(make([]byte, 300)))} {
-		require.Error(t, ca.Send(w.ctx(), cb.Self(), v))
-		require.Error(t, ca.SendName(w.ctx(), "x", v))
+		require.Error(t, ca.Send(soon(t), cb.Self(), v))
+		require.Error(t, ca.SendName(soon(t), "x", v))
 	}
-	require.Error(t, ca.Send(w.ctx(), ei.Pid{}, 1), "a pid of nobody")
-	require.ErrorIs(t, ca.SendRaw(w.ctx(), cb.Self(), nil), dist.ErrFrame)
-	require.ErrorIs(t, ca.SendNameRaw(w.ctx(), "x", ei.Raw{}), dist.ErrFrame)
+	require.Error(t, ca.Send(soon(t), ei.Pid{}, 1), "a pid of nobody")
+	require.ErrorIs(t, ca.SendRaw(soon(t), cb.Self(), nil), dist.ErrFrame)
+	require.ErrorIs(t, ca.SendNameRaw(soon(t), "x", ei.Raw{}), dist.ErrFrame)
 	marshalled := of(ei.Marshal(7)).must(t)
-	require.ErrorIs(t, ca.SendRaw(w.ctx(), cb.Self(), marshalled), dist.ErrFrame, "two version bytes")
-	require.ErrorIs(t, ca.SendNameRaw(w.ctx(), "x", marshalled), dist.ErrFrame)
-	require.ErrorIs(t, ca.Send(w.ctx(), cb.Self(), ei.Raw(marshalled)), ei.ErrTag)
+	require.ErrorIs(t, ca.SendRaw(soon(t), cb.Self(), marshalled), dist.ErrFrame, "two version bytes")
+	require.ErrorIs(t, ca.SendNameRaw(soon(t), "x", marshalled), dist.ErrFrame)
+	require.ErrorIs(t, ca.Send(soon(t), cb.Self(), ei.Raw(marshalled)), ei.ErrTag)
 	link := dist.Control{Op: dist.OpLink, From: ca.Self(), To: cb.Self()}
-	require.ErrorIs(t, ca.SendControl(w.ctx(), &link, ei.AppendInt(nil, 1)), dist.ErrFrame)
-	require.Error(t, ca.SendControl(w.ctx(), &dist.Control{Op: 99}, nil))
+	require.ErrorIs(t, ca.SendControl(soon(t), &link, ei.AppendInt(nil, 1)), dist.ErrFrame)
+	require.Error(t, ca.SendControl(soon(t), &dist.Control{Op: 99}, nil))
 	require.NoError(t, ca.Err(), "the connection is unharmed")
-	require.NoError(t, ca.Send(w.ctx(), cb.Self(), ei.Atom("fine")))
+	require.NoError(t, ca.Send(soon(t), cb.Self(), ei.Atom("fine")))
 	require.Equal(t, ei.Atom("fine"), term(t, cb))
 }
 
 // Yield may be called by any goroutine, during a Receive, and during a Call that reads in place of
 // one.
 func TestYieldBesideReceive(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
+	ca, cb := newWorld(t, "tcp").pair()
 	stop := make(chan struct{})
 	yielded := async(func() (int, error) {
 		for {
@@ -172,7 +169,7 @@ func TestYieldBesideReceive(t *testing.T) {
 		}
 	})
 	for i := range 100 {
-		require.NoError(t, ca.Send(w.ctx(), cb.Self(), i))
+		require.NoError(t, ca.Send(soon(t), cb.Self(), i))
 		require.Equal(t, ei.Int(i), term(t, cb))
 	}
 	close(stop)
@@ -204,33 +201,10 @@ func TestConnNoWait(t *testing.T) {
 	})
 }
 
-// Nor does Accept under NoWait wait for a peer, or a send for a connection that another goroutine
-// is making.
-func TestConnectingNoWait(t *testing.T) {
-	w := newWorld(t, "tcp")
-	a := w.node("alice")
-	l := listen(t, a, w.addr("alice"))
-	inTime(t, "Accept", func() {
-		_, err := l.Accept(transport.NoWait())
-		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	})
-	bob := w.ambush("bob@test")
-	ctx, cancel := context.WithCancel(w.ctx())
-	connected := async(func() (*Conn, error) { return a.Connect(ctx, "bob@test") })
-	bob.accept()
-	inTime(t, "Send", func() {
-		b := box(t, a)
-		require.ErrorIs(t, b.SendName(transport.NoWait(), "bob@test", "x", "not sent"), os.ErrDeadlineExceeded)
-	})
-	cancel()
-	require.ErrorIs(t, arrives(t, connected, "Connect").err, context.Canceled)
-}
-
 // While a Call reads from the connection, a Receive under NoWait gets nothing.
 func TestConnNoWaitBesideCall(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
-	call := async(func() (ei.Term, error) { return ca.RPC(w.ctx(), "m", "f") })
+	ca, cb := newWorld(t, "tcp").pair()
+	call := async(func() (ei.Term, error) { return ca.RPC(soon(t), "m", "f") })
 	receive(t, cb)
 	require.Eventually(t, func() bool { return len(ca.l.Turn()) == 1 }, tooLong, tick)
 	inTime(t, "Receive", func() {

@@ -119,8 +119,7 @@ func TestTickIsAnsweredAtOnce(t *testing.T) {
 			time.Sleep(time.Second)
 			began := time.Now()
 			require.NoError(t, p.tick())
-			body := of(p.ReadFrame(w.ctx())).must(t)
-			require.Empty(t, body)
+			require.Empty(t, of(p.ReadFrame(w.ctx())).must(t))
 			require.Equal(t, began, time.Now())
 		}
 	})
@@ -373,8 +372,7 @@ func TestFlowIsAnsweredByTicks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				b, p := w.met("bob", func(cfg *Config) { cfg.Visible = tt.visible })
-				box := box(t, b)
-				require.NoError(t, b.Register(t.Context(), "x", box))
+				box := registered(t, b, "x")
 				begin := time.Now()
 				var ticks []time.Duration
 				p.listen(func(body []byte, at time.Duration) {

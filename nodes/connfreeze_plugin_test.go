@@ -44,17 +44,14 @@ func keyed(t *testing.T, export func() []byte) transport.Transport {
 // Neither the end of a connection in the old process, nor a Discard in the new one, sends anything
 // to the peer.
 func TestMoveSaysNothing(t *testing.T) {
-	w := newWorld(t, "tcp")
-	r, p := w.shuttled(true, func(c *Config) { c.Transport = talkative(t) })
+	r, p := newWorld(t, "tcp").shuttled(true, func(c *Config) { c.Transport = talkative(t) })
 	for i := range 5 {
 		f := freeze(t, r.c)
-		s := of(r.n[1-r.here].Stage(f.State(), duplicates(t, f.Descriptors())[0])).must(t)
-		require.NoError(t, s.Discard())
+		require.NoError(t, of(r.n[1-r.here].Stage(f.State(), duplicates(t, f.Descriptors())[0])).must(t).Discard())
 		f.Thaw()
 		r.move()
-		require.NoError(t, r.c.Send(w.ctx(), p.Self(), i))
-		m := receive(t, p)
-		require.Equal(t, p.Self(), m.To)
+		require.NoError(t, r.c.Send(soon(t), p.Self(), i))
+		require.Equal(t, p.Self(), receive(t, p).To)
 	}
 }
 

@@ -196,8 +196,7 @@ func (l *load) move(t *testing.T, w *world) {
 	sink := func(to []*numbers) Handler {
 		return func(_ *Mailbox, m *Message) {
 			c := ei.NewCursor(m.Payload)
-			_, err := c.Tuple()
-			require.NoError(t, err)
+			of(c.Tuple()).must(t)
 			sender := of(c.Int()).must(t)
 			to[sender].take(&Message{Payload: m.Payload[c.Offset():]})
 			m.Release()
@@ -266,11 +265,10 @@ func (l *load) move(t *testing.T, w *world) {
 // An operation that fails on a frozen connection returns its error at once, though the connection
 // ends only when it is thawed.
 func TestFrozenFailure(t *testing.T) {
-	w := newWorld(t, "tcp")
-	c, _ := w.pair()
+	c, _ := newWorld(t, "tcp").pair()
 	f := freeze(t, c)
-	require.ErrorIs(t, link.Within(&c.l).SendError(w.ctx(), errFault), errFault)
-	require.ErrorIs(t, link.Within(&c.l).ReceiveError(w.ctx(), io.ErrUnexpectedEOF), io.ErrUnexpectedEOF)
+	require.ErrorIs(t, link.Within(&c.l).SendError(soon(t), errFault), errFault)
+	require.ErrorIs(t, link.Within(&c.l).ReceiveError(soon(t), io.ErrUnexpectedEOF), io.ErrUnexpectedEOF)
 	require.NoError(t, c.Err())
 	f.Thaw()
 	require.ErrorIs(t, ended(t, c), errFault, "the first one")
@@ -279,8 +277,7 @@ func TestFrozenFailure(t *testing.T) {
 // On the lower level a Receive that waits gets ErrMoved, and what the peer sends then is received
 // by the new owner.
 func TestMoveReceive(t *testing.T) {
-	w := newWorld(t, "tcp")
-	r, p := w.shuttled(false)
+	r, p := newWorld(t, "tcp").shuttled(false)
 	moved := make(events, 10)
 	for _, n := range r.n {
 		n.Measure(moved.hooks())
@@ -293,32 +290,31 @@ func TestMoveReceive(t *testing.T) {
 	require.Equal(t, "moved peer@test", <-moved)
 	require.Equal(t, "adopted peer@test", <-moved)
 	require.ErrorIs(t, (<-waiting).err, ErrMoved)
-	require.ErrorIs(t, old.Send(w.ctx(), p.Self(), 1), ErrMoved)
+	require.ErrorIs(t, old.Send(soon(t), p.Self(), 1), ErrMoved)
 	require.NoError(t, old.Close(), "there is nothing left to close")
 	require.Equal(t, self, r.c.Self())
 	require.Equal(t, p.Peer().Name, r.c.Node().Name())
-	require.NoError(t, p.Send(w.ctx(), self, 7))
+	require.NoError(t, p.Send(soon(t), self, 7))
 	m := receive(t, r.c)
 	require.Equal(t, self, m.To)
-	require.NoError(t, r.c.Send(w.ctx(), p.Self(), 8))
+	require.NoError(t, r.c.Send(soon(t), p.Self(), 8))
 	m = receive(t, p)
 	require.Equal(t, p.Self(), m.To)
 	r.move()
 	require.NoError(t, r.c.Close())
-	_, err := p.Receive(w.ctx())
+	_, err := p.Receive(soon(t))
 	require.ErrorIs(t, err, io.EOF)
 }
 
 // Messages that a Call has read besides its reply move too; the Call itself does not.
 func TestMoveBesideCall(t *testing.T) {
-	w := newWorld(t, "tcp")
-	r, p := w.shuttled(false)
+	r, p := newWorld(t, "tcp").shuttled(false)
 	old := r.c
 	call := async(func() (ei.Term, error) { return old.RPC(context.Background(), "m", "f") })
 	for range 2 { // the monitor and the request
 		receive(t, p)
 	}
-	require.NoError(t, p.Send(w.ctx(), old.Self(), "kept"))
+	require.NoError(t, p.Send(soon(t), old.Self(), "kept"))
 	require.Eventually(t, func() bool { return old.l.Traffic().MessagesReceived == 1 }, tooLong, tick)
 	r.move()
 	require.ErrorIs(t, (<-call).err, ErrMoved)
@@ -439,8 +435,7 @@ func TestMoveBonds(t *testing.T) {
 	ours[3].Exit(ei.Atom("four"))
 	requireDown(t, theirs[3], ref3, "four")
 	require.NoError(t, r.c.Close())
-	m := receive(t, ours[0])
-	require.Equal(t, dist.OpSend, m.Op, "the nodedown")
+	require.Equal(t, dist.OpSend, receive(t, ours[0]).Op, "the nodedown")
 }
 
 func requireExit(t testing.TB, b *Mailbox, from ei.Pid, reason ei.Atom) {
@@ -511,8 +506,7 @@ func TestMoveMonitorOfName(t *testing.T) {
 // Close of a frozen connection returns ErrMoved once the connection goes on elsewhere; Close after
 // that returns nil.
 func TestCloseOfConnThatMoves(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
+	ca, cb := newWorld(t, "tcp").pair()
 	f := freeze(t, ca)
 	closed := async(func() (any, error) { return nil, ca.Close() })
 	require.Eventually(t, func() bool { // it waits
@@ -643,8 +637,7 @@ func TestMovedIsClosedOnce(t *testing.T) {
 	_, err = r.n[0].Adopt(ctx, m)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, -1, m.FD)
-	other, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, number) // that number, as a rule
-	require.NoError(t, err)
+	other := of(unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, number)).must(t) // that number, as a rule
 	require.NoError(t, m.Close())
 	require.NoError(t, unix.Close(other))
 }
@@ -678,8 +671,7 @@ func TestStayingProcessesLeaveMovedPeer(t *testing.T) {
 	r.move()
 	require.ErrorIs(t, sends["Send"](), ErrMoved)
 	moved := r.c
-	_, err := r.n[0].Connect(w.ctx(), "peer@test") // as somebody wishes
-	require.NoError(t, err)
+	of(r.n[0].Connect(w.ctx(), "peer@test")).must(t) // as somebody wishes
 	<-moved.Done()
 	require.NoError(t, sends["Send"]())
 	require.NoError(t, r.n[0].Conn("peer@test").Close())

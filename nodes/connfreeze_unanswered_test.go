@@ -5,6 +5,7 @@ package nodes
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -88,6 +89,10 @@ func TestFreezeAwaitsAnswers(t *testing.T) {
 				require.ErrorContains(t, err, "5 owe the peer an answer")
 				require.NoError(t, r.c.Err())
 			}
+			r.n[0].cfg.DrainTimeout = 10 * time.Millisecond
+			_, err := r.c.Freeze(w.ctx())
+			require.ErrorIs(t, err, context.DeadlineExceeded, "its own time is over")
+			r.n[0].cfg.DrainTimeout = tooLong
 			moved := async(func() (*Moved, error) { return r.c.Detach(w.ctx()) })
 			for i := range calls {
 				select {

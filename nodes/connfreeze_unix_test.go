@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,44 +14,6 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/transport/handoff"
 )
-
-// If something delays a freeze for too long, the connection stays here, as if nothing had happened.
-func TestFreezeOverBudget(t *testing.T) {
-	w := newWorld(t, "tcp")
-	peer := w.started("peer")
-	r := w.shuttle("peer@test", true, func(cfg *Config) { cfg.DrainTimeout = 100 * time.Millisecond })
-	release, entered := make(chan struct{}), make(chan struct{})
-	got := make(chan *Message, 10)
-	var once sync.Once
-	handle(t, r.n[0], "slow", func(_ *Mailbox, m *Message) {
-		once.Do(func() {
-			close(entered)
-			<-release
-		})
-		got <- m
-	})
-	b := box(t, peer)
-	require.NoError(t, b.SendName(w.ctx(), "mover@test", "slow", 1))
-	<-entered
-	ctx := w.ctx()
-	_, err := r.c.Detach(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NoError(t, ctx.Err(), "it is the budget that was too short")
-	short, cancel := context.WithTimeout(w.ctx(), 10*time.Millisecond)
-	defer cancel()
-	_, err = r.c.Freeze(short)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "peer@test")
-	require.NoError(t, r.c.Err())
-	close(release)
-	require.NoError(t, b.SendName(w.ctx(), "mover@test", "slow", 2))
-	arrives(t, got, "the first message")
-	arrives(t, got, "the second")
-	require.NoError(t, r.c.Send(w.ctx(), b.Pid(), "out"))
-	receive(t, b)
-	r.n[0].cfg.DrainTimeout = tooLong
-	r.move()
-}
 
 // A connection whose plug-in cannot be handed over is refused by the plug-in's name, before
 // anything changes, and so is a node with it.
@@ -117,14 +78,13 @@ func TestFreezeBesideFrozenConn(t *testing.T) {
 
 // A frozen connection that is to end does so when it is thawed.
 func TestFreezeThaw(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
+	ca, cb := newWorld(t, "tcp").pair()
 	f := freeze(t, ca)
-	_, err := ca.Freeze(w.ctx())
+	_, err := ca.Freeze(soon(t))
 	require.ErrorIs(t, err, handoff.ErrBusy)
 	closed := async(func() (any, error) { return nil, ca.Close() })
-	sent := async(func() (any, error) { return nil, ca.Send(w.ctx(), cb.Self(), 1) })
-	ctx, cancel := context.WithCancel(w.ctx())
+	sent := async(func() (any, error) { return nil, ca.Send(soon(t), cb.Self(), 1) })
+	ctx, cancel := context.WithCancel(soon(t))
 	cancel()
 	require.ErrorIs(t, ca.Send(ctx, cb.Self(), 1), context.Canceled)
 	select {
@@ -140,7 +100,7 @@ func TestFreezeThaw(t *testing.T) {
 	require.NoError(t, (<-closed).err)
 	<-sent
 	for err = nil; err == nil; {
-		_, err = cb.Receive(w.ctx())
+		_, err = cb.Receive(soon(t))
 	}
 	require.ErrorIs(t, err, io.EOF)
 }

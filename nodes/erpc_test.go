@@ -63,8 +63,7 @@ func TestERPC(t *testing.T) {
 				}
 			}
 		}
-		n := of(ERPCAs[[]int](w.ctx(), here, there.Name(), "m", "echo", 1, 2)).must(t)
-		require.Equal(t, []int{1, 2}, n)
+		require.Equal(t, []int{1, 2}, of(ERPCAs[[]int](w.ctx(), here, there.Name(), "m", "echo", 1, 2)).must(t))
 		_, err := here.ERPC(w.ctx(), there.Name(), "m", "echo", make(chan int))
 		require.ErrorContains(t, err, "is no term")
 		_, err = here.ERPC(w.ctx(), "nobody@test", "m", "echo")
@@ -130,8 +129,7 @@ func TestERPCGivenUp(t *testing.T) {
 			cancel()
 			require.ErrorIs(t, arrives(t, called, "the end of the call").err, context.Canceled)
 			arrives(t, ended, "the end of the function")
-			v := of(ERPCAs[int](w.ctx(), caller, there.Name(), "m", "one")).must(t)
-			require.Equal(t, 1, v)
+			require.Equal(t, 1, of(ERPCAs[int](w.ctx(), caller, there.Name(), "m", "one")).must(t))
 		}
 		b := box(t, here)
 		called := async(func() (ei.Term, error) { return ERPCAs[ei.Term](w.ctx(), b, there.Name(), "m", "wait") })
@@ -147,8 +145,7 @@ func TestERPCGivenUp(t *testing.T) {
 
 // What a peer may answer to a SPAWN_REQUEST, and what it must not bring about.
 func TestERPCAnswers(t *testing.T) {
-	w := newWorld(t, "memory")
-	a, p := w.met("alice")
+	a, p := newWorld(t, "memory").met("alice")
 	child := ei.Pid{Node: "wire@test", ID: 5, Creation: 77}
 	pid := exitReason(child)
 	stranger := exitReason(ei.Pid{Node: "other@test", ID: 5, Creation: 77})
@@ -181,7 +178,7 @@ func TestERPCAnswers(t *testing.T) {
 		}, "exit: {signal,{#Ref<x@test.0.0.0>,return,1}}", nil},
 		{"the loss of the connection", func(*dist.Control) {}, "error: {erpc,noconnection}", ErrNoConnection},
 	} {
-		called := async(func() (ei.Term, error) { return a.ERPC(w.ctx(), "wire@test", "m", "f", 1) })
+		called := async(func() (ei.Term, error) { return a.ERPC(soon(t), "wire@test", "m", "f", 1) })
 		q, args := p.Next()
 		require.Equal(t, dist.OpSpawnRequest, q.Op, tt.name)
 		require.Equal(t, "[monitor]", q.Options.String())
@@ -294,8 +291,7 @@ func TestRequests(t *testing.T) {
 
 		serve(t, there, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 		r := of(here.SendRequestName(w.ctx(), there.Name(), "echo", 7)).must(t)
-		n := of(WaitAs[int](w.ctx(), r)).must(t)
-		require.Equal(t, 7, n)
+		require.Equal(t, 7, of(WaitAs[int](w.ctx(), r)).must(t))
 		r = of(here.SendRequest(w.ctx(), there.Whereis("echo").Pid(), 8)).must(t)
 		v = of(r.Wait(w.ctx())).must(t)
 		require.Equal(t, ei.Int(8), v)

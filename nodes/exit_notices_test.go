@@ -119,14 +119,13 @@ func TestShutdownBesideDeafPeer(t *testing.T) {
 
 // Shutdown with a context that has ended still sends the signals that go out at once.
 func TestShutdownTooLateTells(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	const many = 10
 	for range many {
 		p.watch(box(t, n), 1)
 	}
-	ctx, cancel := context.WithCancel(w.ctx())
+	ctx, cancel := context.WithCancel(soon(t))
 	cancel()
 	_ = n.Shutdown(ctx)
 	p.hearEnds(many, ei.Atom("shutdown"))
@@ -147,8 +146,7 @@ func TestSpawnBesideDeafPeer(t *testing.T) {
 		}, ei.List{})
 		ctl, _ := good.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
-		pid := of(ctl.Result.Decode()).must(t)
-		require.True(t, n.procs.local(pid.(ei.Pid)).linked(deaf.Self))
+		require.True(t, n.procs.local(of(ctl.Result.Decode()).must(t).(ei.Pid)).linked(deaf.Self))
 		close(proceed)
 		began := time.Now()
 		ctl, _ = good.Next()
@@ -177,20 +175,6 @@ func TestManyEndsBesideSlowPeer(t *testing.T) {
 			require.Equal(t, dist.OpPayloadMonitorPExit, ctl.Op)
 			require.Equal(t, monitorRef(slow, i), ctl.Ref)
 		}
-	})
-}
-
-// Signals of ended processes may wait for a peer up to a limit, and no further.
-func TestTooManyEndsBesideDeafPeer(t *testing.T) {
-	besideDeaf(t, func(t *testing.T, _ *world, n *Node, deaf, _ *wire, _ func()) {
-		c := n.Conn("deaf@test")
-		deaf.lose(n, 64, ei.Binary(make([]byte, link.SignalLimit/64)))
-		synctest.Wait()
-		require.NoError(t, c.Err(), "the last of them may exceed the limit")
-		deaf.lose(n, exitSignals+1, ei.Atom("crash"))
-		synctest.Wait()
-		require.ErrorIs(t, c.Err(), ErrEndsUnread)
-		require.NoError(t, n.procs.exits.Wait(t.Context()))
 	})
 }
 

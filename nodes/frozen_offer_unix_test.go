@@ -73,9 +73,8 @@ func (r *refusing) Close() error     { return nil }
 // A node that cannot be registered again in the new process goes on there, and the old process is
 // told why.
 func TestOfferHearsOfStart(t *testing.T) {
-	w := newWorld(t, movers[0])
-	n := w.node("front", func(c *Config) { c.Resolver = &refusing{Static: Static{}} })
-	require.NoError(t, n.Start(w.ctx()))
+	n := newWorld(t, movers[0]).node("front", func(c *Config) { c.Resolver = &refusing{Static: Static{}} })
+	require.NoError(t, n.Start(soon(t)))
 	cfg := again(n)
 	one, other := channelPair(t)
 	var staged *Staged
@@ -85,9 +84,9 @@ func TestOfferHearsOfStart(t *testing.T) {
 			staged, err = Restore(cfg, state, fds)
 			return staged, err
 		}
-		return (&handoff.Acceptance{Terms: cfg.Terms(), Stage: stage}).Take(w.ctx(), other)
+		return (&handoff.Acceptance{Terms: cfg.Terms(), Stage: stage}).Take(soon(t), other)
 	})
-	h, err := n.Offer().Give(w.ctx(), one)
+	h, err := n.Offer().Give(soon(t), one)
 	require.True(t, h.Moved)
 	var failed *handoff.StartError
 	require.ErrorAs(t, err, &failed)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -131,35 +130,6 @@ func (p *wire) down(ref ei.Ref) ei.Term {
 	return why
 }
 
-// erpc:call: a spawned process whose exit reason is the result.
-func TestErpcCall(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
-	exposeAll(n)
-	options := ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("error_only")}, ei.Atom("monitor")}
-	res := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{9, 9, 9}}
-	call := func(function string, args ei.Term) ei.Term {
-		ref := p.request(1, "erpc", "execute_call", options, res, ei.Atom("m"), ei.Atom(function), args)
-		return p.down(ref)
-	}
-	for _, tt := range []struct{ function, args, want string }{
-		{"echo", `[1]`, `{#,return,[1]}`},
-		{"echo", `"ab"`, `{#,return,[97,98]}`},
-		{"exit", `[]`, `{#,exit,{bad,1}}`},
-		{"throw", `[]`, `{#,throw,{bad,1}}`},
-		{"badarg", `[]`, `{#,error,{bad,1},[here]}`},
-		{"panic", `[]`, `{#,error,{go_panic,<<"a bug">>},[{m,panic,0,[]}]}`},
-		{"goexit", `[]`, `killed`},
-		{"conn", `[]`, `{#,return,wire@test}`},
-		{"missing", `[]`, `{#,error,undef,[{m,missing,[],[]}]}`},
-		{"echo", `no_list`, `{#,error,badarg,[{erlang,apply,[m,echo,no_list],[]}]}`},
-	} {
-		want := strings.Replace(tt.want, "#", res.String(), 1)
-		require.Equal(t, want, call(tt.function, parse(t, tt.args)).String(), tt.function)
-	}
-	require.Eventually(t, func() bool { return n.Stats().Mailboxes == 2 }, tooLong, tick, "net_kernel, rex")
-}
-
 func TestSpawn(t *testing.T) {
 	w := newWorld(t, "memory")
 	n, p := w.met("alice")
@@ -262,6 +232,10 @@ func TestSpawn(t *testing.T) {
 		reply(ref, dist.SpawnMonitored)
 		require.Equal(t, why, p.down(ref).String())
 	}
+	res := monitorRef(p, 9)
+	ref = p.request(9, "erpc", "execute_call", ei.List{monitor}, res, ei.Atom("m"), ei.Atom("echo"), ei.Atom("no_list"))
+	reply(ref, dist.SpawnMonitored)
+	require.Equal(t, "{"+res.String()+",error,badarg,[{erlang,apply,[m,echo,no_list],[]}]}", p.down(ref).String())
 	require.NoError(t, n.Conn("wire@test").Err())
 	require.NoError(t, n.Close())
 	arrives(t, cancelled, "the end of its context")
@@ -269,8 +243,7 @@ func TestSpawn(t *testing.T) {
 
 // erpc:cast and rpc:cast send nothing to the caller.
 func TestCastsAreNotAnswered(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	ran := make(chan ei.Term, 10)
 	n.Expose("m", "run", func(_ context.Context, args []ei.Term) (any, error) { ran <- args[0]; return nil, nil })
 	p.request(1, "erpc", "execute_cast", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Atom("m"), ei.Atom("run"),
@@ -287,8 +260,7 @@ func TestCastsAreNotAnswered(t *testing.T) {
 
 // A process that is killed before its turn does not run, and its monitor fires at once.
 func TestSpawnKilledBeforeItsTurn(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	n, p := newWorld(t, "memory").met("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
 	running, release := make(chan ei.Term, 10), make(chan struct{})
 	n.Expose("m", "wait", func(_ context.Context, args []ei.Term) (any, error) { running <- args[0]; <-release; return 1, nil })
 	p.request(1, "m", "wait", ei.List{ei.Tuple{ei.Atom("reply"), ei.Atom("no")}}, ei.Int(1))
@@ -307,8 +279,7 @@ func TestSpawnKilledBeforeItsTurn(t *testing.T) {
 // A call that waits for a place takes no more memory than it did on the wire: it is decoded when it
 // runs.
 func TestWaitingCallsAreNotDecoded(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
+	n, p := newWorld(t, "memory").met("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
 	running, release := make(chan struct{}, 10), make(chan struct{})
 	n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) {
 		running <- struct{}{}
@@ -322,8 +293,7 @@ func TestWaitingCallsAreNotDecoded(t *testing.T) {
 	for i := range large {
 		large[i] = ei.Tuple{}
 	}
-	args, err := ei.AppendTerm(nil, ei.List{large}) // 2 MB; decoded 16 for the list alone
-	require.NoError(t, err)
+	args := of(ei.AppendTerm(nil, ei.List{large})).must(t) // 2 MB; decoded 16 for the list alone
 	large = nil
 	before := held()
 	p.Send(dist.Control{
@@ -349,8 +319,7 @@ func held() int {
 // the program has sent the request itself: how the new process ends is heard, and it hears of the
 // end of its parent.
 func TestSpawnReply(t *testing.T) {
-	w := newWorld(t, "memory")
-	a, p := w.met("alice")
+	a, p := newWorld(t, "memory").met("alice")
 	crash := exitReason(ei.Atom("crash"))
 	child := ei.Pid{Node: "wire@test", ID: 1, Creation: 77}
 	b := trapping(t, a)

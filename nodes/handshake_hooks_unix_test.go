@@ -4,7 +4,6 @@ package nodes
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -55,8 +53,7 @@ func (j *journal) transport(t *testing.T) transport.Transport {
 	cb.HandshakePacketHeaderSize = func(fd int) (int, error) { j.write("size"); return well.HandshakePacketHeaderSize(fd) }
 	cb.ConnectHandshakeComplete = func(int) error { j.write("connected"); return nil }
 	cb.AcceptHandshakeComplete = func(int) error { j.write("accepted"); return nil }
-	tr := of(transport.New(cb, nil)).must(t)
-	return tr
+	return of(transport.New(cb, nil)).must(t)
 }
 
 // A plug-in is asked for the header's size once, before the first byte, and each side's hook is
@@ -119,29 +116,4 @@ func TestSlowCheckPeerKeepsNobody(t *testing.T) {
 		w.peer(l, role("quick@test"))
 		w.conn(b, "quick@test")
 	})
-}
-
-// A plug-in's CheckPeer refuses peers as Config.CheckPeer does, on either side.
-func TestConnectRefusedByPlugin(t *testing.T) {
-	why := errors.New("a certificate for another name")
-	w := newWorld(t, "tcp")
-	refuses := func(name string) func(cfg *Config) {
-		cb := transport.TCPCallbacks()
-		cb.CheckPeer = func(_ int, peer string) error {
-			if peer == name {
-				return why
-			}
-			return nil
-		}
-		tr := of(transport.New(cb, nil)).must(t)
-		return func(cfg *Config) { cfg.Transport = tr }
-	}
-	failed, hear := failures()
-	w.started("bob", hear, refuses("alice@test"))
-	_, err := w.node("alice").Connect(w.ctx(), "bob@test")
-	require.ErrorIs(t, err, dist.ErrNotAllowed)
-	require.ErrorIs(t, arrives(t, failed, "the failed handshake"), why)
-	_, err = w.node("carol", refuses("bob@test")).Connect(w.ctx(), "bob@test")
-	require.ErrorIs(t, err, why)
-	connect(t, w.node("dave", refuses("alice@test")), "bob@test")
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/bonds"
 	"github.com/cnode-go/cnode/nodes/internal/handshake"
@@ -126,37 +125,6 @@ func TestHostileAcceptor(t *testing.T) {
 	}
 }
 
-// Hundreds of peers that say nothing, or stop in the middle of the handshake: a good peer gets in
-// at once, and nothing is left of the others.
-func TestCrowdOfSilentPeers(t *testing.T) {
-	need.Descriptors(t, 2000)
-	for _, speak := range []bool{false, true} {
-		t.Run(map[bool]string{false: "silent", true: "half"}[speak], func(t *testing.T) {
-			w := newWorld(t, "tcp")
-			failed, hear := failures()
-			// so that no handshake times out
-			b := w.started("bob", hear, func(cfg *Config) { cfg.HandshakeTimeout = time.Hour })
-			l := b.Listeners()[0]
-			crowd := make([]*wire, 300)
-			for i := range crowd {
-				crowd[i] = w.wire(l)
-				if speak {
-					require.NoError(t, crowd[i].Write(namePacket(t, "wire"+string(rune('a'+i%26))+string(rune('a'+i/26))+"@test")))
-				}
-			}
-			connect(t, w.node("alice"), "bob@test")
-			for range 300 - DefaultMaxHandshakes {
-				require.ErrorIs(t, arrives(t, failed, "the end of the oldest"), handshake.ErrCrowded)
-			}
-			require.NoError(t, b.Close())
-			for _, p := range crowd {
-				p.Gone()
-			}
-			require.Zero(t, tableSize(b))
-		})
-	}
-}
-
 // Config.MaxHandshakes counts those of all listeners together.
 func TestCrowdOverAllListeners(t *testing.T) {
 	w := newWorld(t, "tcp")
@@ -177,8 +145,7 @@ func TestCrowdOverAllListeners(t *testing.T) {
 func TestHostileFrames(t *testing.T) {
 	send := frame(t, dist.Control{Op: dist.OpRegSend, From: ei.Pid{Node: "wire@test", ID: 1, Creation: 77}, ToName: "box"}, ei.Atom("x"))[4:]
 	control := func(terms ...ei.Term) []byte {
-		raw := of(ei.AppendTerm([]byte{'p', 131}, ei.Tuple(terms))).must(t)
-		return raw
+		return of(ei.AppendTerm([]byte{'p', 131}, ei.Tuple(terms))).must(t)
 	}
 	pid := ei.Pid{Node: "wire@test", ID: 1, Creation: 77}
 	plain := role("wire@test")
@@ -244,8 +211,7 @@ func TestUnknownControlMessage(t *testing.T) {
 	unknown := of(ei.AppendTerm([]byte{'p', 131}, ei.Tuple{ei.Int(99), ei.Atom("new"), ei.Map{}})).must(t)
 	w := newWorld(t, "tcp")
 	b, p := w.met("bob")
-	there := box(t, b)
-	require.NoError(t, b.Register(t.Context(), "there", there))
+	there := registered(t, b, "there")
 	for _, f := range [][]byte{unknown, append(unknown[:len(unknown):len(unknown)], 131, 97, 1), unknown} {
 		require.NoError(t, p.Write(framed(f)))
 	}
@@ -280,18 +246,15 @@ func TestUnknownControlMessage(t *testing.T) {
 
 // A payload that cannot be decoded is an error only for the receiver that decodes it.
 func TestMalformedPayload(t *testing.T) {
-	w := newWorld(t, "tcp")
-	b, p := w.met("bob")
-	there := box(t, b)
-	require.NoError(t, b.Register(t.Context(), "there", there))
+	b, p := newWorld(t, "tcp").met("bob")
+	there := registered(t, b, "there")
 	payloads := []ei.Raw{
 		{0}, {255}, {104, 255}, {108, 255, 255, 255, 255}, {109, 255, 255, 255, 255, 1}, {116, 0, 0, 0, 9}, {80, 1, 2, 3, 4},
 		bytes.Repeat([]byte{104, 1}, 50_000), {118, 0, 2, 0xff, 0xff}, {70, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0}, {131, 97, 1},
 	}
 	for _, name := range []ei.Atom{"there", "rex", "net_kernel", "nobody"} {
 		for _, payload := range payloads {
-			f, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: name}, payload)
-			require.NoError(t, err)
+			f := of(protocol.AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: name}, payload)).must(t)
 			require.NoError(t, p.Write(f))
 		}
 	}
@@ -307,8 +270,7 @@ func TestMalformedPayload(t *testing.T) {
 	// An exit reason that cannot be decoded ends the process all the same.
 	c := box(t, b)
 	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: c.Pid()}, nil)
-	f, err := protocol.AppendFrame(nil, &dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: c.Pid()}, ei.Raw{104, 255})
-	require.NoError(t, err)
+	f := of(protocol.AppendFrame(nil, &dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: c.Pid()}, ei.Raw{104, 255})).must(t)
 	require.NoError(t, p.Write(f))
 	require.Equal(t, ei.Atom("undecodable_reason"), exited(t, c))
 }
@@ -369,8 +331,7 @@ func TestHugeFrames(t *testing.T) {
 
 	log := new(record)
 	b, p := w.met("carol", func(cfg *Config) { cfg.MaxFrame, cfg.Logger = 1000, slog.New(slog.NewTextHandler(log, nil)) })
-	there := box(t, b)
-	require.NoError(t, b.Register(t.Context(), "there", there))
+	there := registered(t, b, "there")
 	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 900))
 	f = append(f, make([]byte, 1004-len(f))...)
 	// a frame of exactly the limit, though with surplus bytes behind the term

@@ -36,8 +36,7 @@ func TestProcesses(t *testing.T) {
 			return "ok", nil
 		}}, &MailboxOptions{TrapExit: true})
 		handler := handle(t, there, "sink", func(*Mailbox, *Message) {}, &MailboxOptions{Parent: till.Pid()})
-		b := box(t, there)
-		require.NoError(t, there.Register(t.Context(), "queue", b))
+		b := registered(t, there, "queue")
 		require.NoError(t, there.Register(t.Context(), "line", b))
 		require.NoError(t, b.SetLabel("of jobs"))
 		there.Expose("shop", "wait", FuncOf(func(ctx context.Context, n int) error {
@@ -117,8 +116,7 @@ func TestProcesses(t *testing.T) {
 // An iteration meets what begins and ends meanwhile, may be left at any time, and may itself use
 // the node.
 func TestProcessesWhileTheyChange(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	stays := map[ei.Pid]bool{}
 	for range 3 * processPage {
 		stays[box(t, n).Pid()] = true

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
 )
 
@@ -30,11 +29,9 @@ func TestKernelOutlivesLinks(t *testing.T) {
 
 // A message that a peer has rex send to a full mailbox waits there, and no function waits for room.
 func TestSbcastToFullMailbox(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
-	b := box(t, n, &MailboxOptions{Limit: 1})
-	require.NoError(t, n.Register(t.Context(), "full", b))
-	require.NoError(t, b.Send(w.ctx(), b.Pid(), ei.Atom("first")))
+	n, p := newWorld(t, "tcp").met("alice")
+	b := registered(t, n, "full", &MailboxOptions{Limit: 1})
+	require.NoError(t, b.Send(soon(t), b.Pid(), ei.Atom("first")))
 	p.sbcast("full", ei.Atom("second"))
 	_, answer := p.Next()
 	require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom(n.Name()), ei.Atom(n.Name())}, answer)
@@ -45,10 +42,8 @@ func TestSbcastToFullMailbox(t *testing.T) {
 
 // A message that only looks like a request does the kernel processes no harm.
 func TestKernelOddRequests(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
-	b := box(t, n)
-	require.NoError(t, n.Register(t.Context(), "box", b))
+	n, p := newWorld(t, "memory").met("alice")
+	b := registered(t, n, "box")
 	own := map[string]*Mailbox{"rex": n.Whereis("rex"), "net_kernel": n.Whereis("net_kernel")}
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	for _, tt := range []struct {
@@ -72,7 +67,7 @@ func TestKernelOddRequests(t *testing.T) {
 	}
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("f"), ei.List{}, ei.Atom("user")}
 	// the C library's form, but of this node
-	require.NoError(t, b.SendName(w.ctx(), n.Name(), "rex", ei.Tuple{b.Pid(), call}))
+	require.NoError(t, b.SendName(soon(t), n.Name(), "rex", ei.Tuple{b.Pid(), call}))
 	// a supervisor would stop it in this way
 	unknown := func(order ei.Term) ei.Term {
 		return ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), order}}
@@ -113,8 +108,7 @@ func TestKernelOddRequests(t *testing.T) {
 // net_kernel answers on the goroutine that reads the connection: it builds no term of what it is
 // asked.
 func TestKernelDecodesNothing(t *testing.T) {
-	w := newWorld(t, "memory")
-	_, p := w.met("alice")
+	_, p := newWorld(t, "memory").met("alice")
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3}
 	huge := bytes.Repeat([]byte{108, 0, 0, 0, 1}, 1<<20) // a million lists within each other
 	huge = append(huge, bytes.Repeat([]byte{106}, 1<<20+1)...)
@@ -125,22 +119,6 @@ func TestKernelDecodesNothing(t *testing.T) {
 		p.Say("net_kernel", ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ref}, tt.request})
 		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{ref, tt.want}, reply)
-	}
-}
-
-// A peer that asks and does not read the answers does not keep net_kernel from answering others;
-// its connection ends when too many answers wait.
-func TestKernelBesideDeafPeer(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, other := w.started("bob"), w.started("alice")
-	p := w.peer(n.Listeners()[0], role("wire@test"))
-	tag := ei.Binary(make([]byte, 10<<10)) // which the answer repeats
-	ask := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "net_kernel"},
-		ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, tag}, ei.Tuple{ei.Atom("is_auth"), ei.Atom("wire@test")}})
-	asks := bytes.Repeat(ask, 100)
-	for p.Write(asks) == nil { // until it is too much
-		reply := of(other.CallName(w.ctx(), "bob@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("alice@test")})).must(t)
-		require.Equal(t, ei.Atom("yes"), reply)
 	}
 }
 
@@ -175,8 +153,7 @@ func TestKernelIsNotKilled(t *testing.T) {
 // A function that has made its process, to print say, is answered like any other, though its
 // context has ended by then.
 func TestRexAnswersOfAProcess(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	n.Expose("m", "pid", func(ctx context.Context, _ []ei.Term) (any, error) { return MailboxOf(ctx).Pid(), nil })
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("pid"), ei.List{}, ei.Atom("user")}
 	p.Say("rex", ei.Tuple{p.Self, call}) // the C library's

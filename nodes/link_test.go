@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,8 +213,7 @@ func TestUnlinkIsAcknowledged(t *testing.T) {
 	_, l := w.listening("bob") // on the lower level too
 	q, c := w.joined(l, role("other@test"))
 	q.Send(dist.Control{Op: dist.OpUnlinkID, ID: 7, From: q.Self, To: c.Self()}, nil)
-	m := receive(t, c)
-	require.Equal(t, dist.OpUnlinkID, m.Op)
+	require.Equal(t, dist.OpUnlinkID, receive(t, c).Op)
 	ack, _ := q.Next()
 	require.Equal(t, dist.Control{Op: dist.OpUnlinkIDAck, ID: 7, From: c.Self(), To: q.Self}, ack)
 }
@@ -275,45 +273,24 @@ func TestExitWithUnencodableReason(t *testing.T) {
 // If a process ends while its Link is on its way to another process of the node, that process ends
 // too.
 func TestLinkBesideOwnEnd(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	a, b := box(t, n), box(t, n)
 	a.Exit(ei.Atom("crash")) // it is not linked yet
-	require.NoError(t, a.changeHere(w.ctx(), func() (*dist.Control, error) {
+	require.NoError(t, a.changeHere(soon(t), func() (*dist.Control, error) {
 		return &dist.Control{Op: dist.OpLink, From: a.Pid(), To: b.Pid()}, nil
 	}))
 	require.Equal(t, ei.Atom("crash"), exited(t, b))
 }
 
-// If one member of a chain of links ends, all end, in both directions.
-func TestLinkChain(t *testing.T) {
-	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		var chain []*Mailbox
-		for i := range 50 {
-			chain = append(chain, box(t, []*Node{here, there}[i%2]))
-			if i > 0 {
-				require.NoError(t, chain[i-1].Link(w.ctx(), chain[i].Pid()))
-			}
-		}
-		settle(t, chain[0], chain[1])
-		chain[25].Exit(ei.Atom("crash"))
-		for _, b := range chain {
-			require.Equal(t, ei.Atom("crash"), exited(t, b))
-		}
-		require.Eventually(t, func() bool { return here.Stats().Mailboxes == 2 && there.Stats().Mailboxes == 2 }, tooLong, tick)
-	})
-}
-
 // A chain of links within a node may be longer than a stack is deep.
 func TestLongLinkChain(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(64 << 20))
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	first := box(t, n)
 	last := first
 	for range 3 * maxDeep {
 		next := box(t, n)
-		require.NoError(t, next.Link(w.ctx(), last.Pid()))
+		require.NoError(t, next.Link(soon(t), last.Pid()))
 		last = next
 	}
 	first.Exit(ei.Atom("crash"))
@@ -402,61 +379,6 @@ func TestLinkCancelled(t *testing.T) {
 	})
 }
 
-// Goroutines on both sides call Link and Unlink while processes end: in the end both sides agree on
-// the links that are left.
-func TestLinkConcurrently(t *testing.T) {
-	rounds := 20
-	if testing.Short() {
-		rounds = 6
-	}
-	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		for round := range rounds {
-			as, bs := []*Mailbox{}, []*Mailbox{}
-			for range 4 {
-				as, bs = append(as, trapping(t, here)), append(bs, trapping(t, there))
-			}
-			var wg sync.WaitGroup
-			for i := range as {
-				for j := range bs {
-					for side := range 2 {
-						wg.Go(func() {
-							x, y := as[i], bs[j]
-							if side == 1 {
-								x, y = y, x
-							}
-							for k := range 10 {
-								if (i+j+k+side)%2 == 0 {
-									_ = x.Link(w.ctx(), y.Pid())
-								} else {
-									_ = x.Unlink(w.ctx(), y.Pid())
-								}
-							}
-						})
-					}
-				}
-			}
-			dead := as[0]
-			if round%2 == 0 {
-				wg.Go(func() { dead.Exit(ei.Atom("crash")) })
-			}
-			inTime(t, "Link and Unlink", wg.Wait)
-			settle(t, box(t, here), box(t, there))
-			for _, a := range as {
-				for _, b := range bs {
-					la, lb := linksOf(a)[b.Pid()], linksOf(b)[a.Pid()]
-					require.Equal(t, la, lb, "a view that both have, and nothing outstanding")
-					if a.Err() != nil {
-						require.Empty(t, lb, "nobody stays linked with the dead")
-					}
-				}
-			}
-			for _, b := range append(as, bs...) {
-				b.Close()
-			}
-		}
-	})
-}
-
 // awaitsRoom waits until a goroutine waits for room in a mailbox.
 func awaitsRoom(t *testing.T, b *Mailbox) {
 	t.Helper()
@@ -499,8 +421,7 @@ func TestUnlinkWhileSignalWaits(t *testing.T) {
 // The same if the reason takes a while to decode, and the process does not trap exits: when Unlink
 // returns the process lives on, or has ended.
 func TestUnlinkBesideLongReason(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	long := make(ei.List, 200_000)
 	for i := range long {
 		long[i] = ei.Tuple{ei.Atom("a"), ei.Int(i)}
@@ -516,7 +437,7 @@ func TestUnlinkBesideLongReason(t *testing.T) {
 		p.Send(dist.Control{Op: dist.OpPayloadExit, From: p.Self, To: b.Pid()}, long)
 		p.Send(dist.Control{Op: dist.OpSend, To: last.Pid()}, ei.Atom("read"))
 		time.Sleep(rand.N(20 * time.Millisecond)) // somewhere in what follows
-		if b.Unlink(w.ctx(), p.Self) == nil && b.Err() == nil {
+		if b.Unlink(soon(t), p.Self) == nil && b.Err() == nil {
 			require.Equal(t, ei.Atom("read"), term(t, last))
 			require.NoError(t, b.Err())
 		}
@@ -538,8 +459,7 @@ func TestDemonitorBesideEnd(t *testing.T) {
 		require.NoError(t, x.MonitorNode(w.ctx(), "bob@test"))
 		c := a.Conn("bob@test")
 		go c.Close()
-		m := receive(t, x)
-		require.Equal(t, dist.OpMonitorPExit, m.Op)
+		require.Equal(t, dist.OpMonitorPExit, receive(t, x).Op)
 		x.Demonitor(context.Background(), refs[0])
 		x.DemonitorNode("bob@test")
 		require.NoError(t, x.Send(w.ctx(), x.Pid(), ei.Atom("mark")))
@@ -566,8 +486,7 @@ func TestDemonitorBesideEnd(t *testing.T) {
 // If the connection ends while an exit signal waits for room in the mailbox, the end of the
 // connection takes the signal's place.
 func TestExitWhileMailboxIsFull(t *testing.T) {
-	w := newWorld(t, "memory")
-	b, p := w.met("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
+	b, p := newWorld(t, "memory").met("bob", func(cfg *Config) { cfg.OverflowLimit = 1 })
 	b.overflow.Force("wire@test", 1)
 	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true})
 	crash := encode(t, ei.Atom("crash"))
@@ -587,11 +506,10 @@ func TestExitWhileMailboxIsFull(t *testing.T) {
 // A process that traps exits, and ends when its mailbox is full, ends at an exit signal for which
 // there is no room.
 func TestExitAtFullMailbox(t *testing.T) {
-	w := newWorld(t, "memory")
-	b, p := w.met("bob")
+	b, p := newWorld(t, "memory").met("bob")
 	full := box(t, b, &MailboxOptions{Limit: 1, TrapExit: true, Full: FullExit})
 	linked := box(t, b)
-	require.NoError(t, full.Link(w.ctx(), linked.Pid()))
+	require.NoError(t, full.Link(soon(t), linked.Pid()))
 	p.Send(dist.Control{Op: dist.OpLink, From: p.Self, To: full.Pid()}, nil)
 	p.Send(dist.Control{Op: dist.OpSend, To: full.Pid()}, ei.Atom("before"))
 	p.Send(dist.Control{Op: dist.OpExit, From: p.Self, To: full.Pid(), Reason: exitReason(ei.Atom("crash"))}, nil)

@@ -220,8 +220,7 @@ func TestUpgradeUnaccepted(t *testing.T) {
 		}
 	}
 	require.NoError(t, last.Send(w.ctx(), c.Self(), 1))
-	m := receive(t, c)
-	require.Equal(t, c.Self(), m.To)
+	require.Equal(t, c.Self(), receive(t, c).To)
 	n = upgrade(t, n)
 	_, err = n.Listeners()[0].Accept(transport.NoWait())
 	require.Error(t, err, "each was returned once")

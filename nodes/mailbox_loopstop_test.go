@@ -100,8 +100,7 @@ func TestLoopsEndAsNodeStops(t *testing.T) {
 
 // Who goes on to send does not keep a loop from its end.
 func TestLoopEndsThoughMessagesCome(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	took := 0
 	n.Expose("m", "loop", func(ctx context.Context, _ []ei.Term) (any, error) {
 		b, err := n.NewMailbox(nil)
@@ -113,7 +112,7 @@ func TestLoopEndsThoughMessagesCome(t *testing.T) {
 		}
 		for range b.All(ctx) {
 			if took++; took == 1 {
-				go func() { _ = n.Shutdown(w.ctx()) }()
+				go func() { _ = n.Shutdown(soon(t)) }()
 				<-n.Stopping()
 			}
 			if err := b.Send(ctx, b.Pid(), took); err != nil || took > 10 {
@@ -122,7 +121,7 @@ func TestLoopEndsThoughMessagesCome(t *testing.T) {
 		}
 		return took, nil
 	})
-	called := async(func() (ei.Term, error) { return n.RPC(w.ctx(), n.Name(), "m", "loop") })
+	called := async(func() (ei.Term, error) { return n.RPC(soon(t), n.Name(), "m", "loop") })
 	require.NoError(t, arrives(t, called, "the result").err)
 	require.Equal(t, 2, took)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -82,8 +83,7 @@ func TestMailboxOrder(t *testing.T) {
 			from := box(t, []*Node{a, b}[s%2])
 			wg.Go(func() {
 				for i := range each {
-					if err := from.Send(w.ctx(), to.Pid(), []int{s, i}); err != nil {
-						t.Error(err)
+					if !assert.NoError(t, from.Send(w.ctx(), to.Pid(), []int{s, i})) {
 						return
 					}
 				}
@@ -106,10 +106,9 @@ func TestMailboxOrder(t *testing.T) {
 }
 
 func TestMailboxReceive(t *testing.T) {
-	w := newWorld(t, "memory")
-	a := w.started("alice")
+	a := newWorld(t, "memory").started("alice")
 	b := box(t, a)
-	ctx, cancel := context.WithCancel(w.ctx())
+	ctx, cancel := context.WithCancel(soon(t))
 	received := async(func() (*Message, error) { return b.Receive(ctx) })
 	cancel()
 	require.ErrorIs(t, arrives(t, received, "the cancelled Receive").err, context.Canceled)
@@ -130,7 +129,7 @@ func TestMailboxReceive(t *testing.T) {
 	}
 	seen := map[ei.Term]bool{}
 	for i := range 100 {
-		require.NoError(t, b.Send(w.ctx(), b.Pid(), i))
+		require.NoError(t, b.Send(soon(t), b.Pid(), i))
 	}
 	for range 100 {
 		seen[arrives(t, results, "a message")] = true
@@ -141,18 +140,18 @@ func TestMailboxReceive(t *testing.T) {
 
 	// The end drops what is unread.
 	b = box(t, a)
-	require.NoError(t, b.Send(w.ctx(), b.Pid(), "last"))
+	require.NoError(t, b.Send(soon(t), b.Pid(), "last"))
 	require.NoError(t, b.Close())
 	other := box(t, a)
-	require.NoError(t, other.Send(w.ctx(), b.Pid(), "too late"))
-	_, err := b.Receive(w.ctx())
+	require.NoError(t, other.Send(soon(t), b.Pid(), "too late"))
+	_, err := b.Receive(soon(t))
 	require.ErrorIs(t, err, ErrClosed)
 	require.NotContains(t, err.Error(), "\n")
 	require.NoError(t, a.Register(ctx, "other", other))
 	var e *ExitError
 	for _, err := range []error{ // a process that has ended sends nothing any more
-		b.Send(w.ctx(), other.Pid(), 1), b.SendName(w.ctx(), a.Name(), "other", 1), b.SendExit(w.ctx(), other.Pid(), "x"),
-		b.SendAlias(w.ctx(), ei.Ref{Node: "nobody@test", Creation: 1, Len: 3}, 1),
+		b.Send(soon(t), other.Pid(), 1), b.SendName(soon(t), a.Name(), "other", 1), b.SendExit(soon(t), other.Pid(), "x"),
+		b.SendAlias(soon(t), ei.Ref{Node: "nobody@test", Creation: 1, Len: 3}, 1),
 	} {
 		require.ErrorAs(t, err, &e)
 	}
@@ -324,8 +323,7 @@ func TestMailboxLimitsSignals(t *testing.T) {
 }
 
 func TestRegister(t *testing.T) {
-	w := newWorld(t, "memory")
-	a := w.started("alice")
+	a := newWorld(t, "memory").started("alice")
 	one, two := registered(t, a, "x"), box(t, a)
 	require.ErrorIs(t, a.Register(t.Context(), "x", two), ErrNameTaken)
 	require.ErrorIs(t, a.Register(t.Context(), "x", one), ErrNameTaken)
@@ -350,11 +348,9 @@ func TestRegister(t *testing.T) {
 
 // All that a message keeps in memory counts, used or not, such as the unused element of a SEND.
 func TestMailboxCountsFrames(t *testing.T) {
-	w := newWorld(t, "memory")
-	b, p := w.met("bob")
+	b, p := newWorld(t, "memory").met("bob")
 	full := box(t, b, &MailboxOptions{Limit: 100 << 10, Full: FullExit})
-	control, err := ei.AppendTerm([]byte{112, 131}, ei.Tuple{ei.Int(dist.OpSend), ei.Binary(make([]byte, 60<<10)), full.Pid()})
-	require.NoError(t, err)
+	control := of(ei.AppendTerm([]byte{112, 131}, ei.Tuple{ei.Int(dist.OpSend), ei.Binary(make([]byte, 60<<10)), full.Pid()})).must(t)
 	send := framed(append(control, 131, 97, 1))
 	require.NoError(t, p.Write(send))
 	require.Eventually(t, func() bool { return unread(full) > 60<<10 }, tooLong, tick)

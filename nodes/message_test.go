@@ -14,8 +14,7 @@ import (
 
 // Each operation comes in several forms; a receiver sees one.
 func TestReceiverSeesOneFormOfEachOperation(t *testing.T) {
-	w := newWorld(t, "memory")
-	p, c := w.wired()
+	p, c := newWorld(t, "memory").wired()
 	why := ei.Raw{119, 5, 'c', 'r', 'a', 's', 'h'}
 	token := ei.Raw{119, 1, 't'}
 	ref := ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}

@@ -47,8 +47,7 @@ func aliasOf(t testing.TB, b *Mailbox, o ...AliasOption) ei.Ref {
 
 // ALTACT_SIG_SEND is received as the plain operation.
 func TestAltactBecomesPlain(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	b := prioritised(t, n)
 	require.NoError(t, n.Register(t.Context(), "b", b))
 	plain, first := aliasOf(t, b), aliasOf(t, b, AliasPriority)
@@ -146,27 +145,25 @@ func TestAlias(t *testing.T) {
 
 // Only one of many senders gets through to an alias for one message.
 func TestAliasForOneMessage(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("alice")
+	n := newWorld(t, "tcp").started("alice")
 	b, last := box(t, n), box(t, n)
 	for range 20 {
 		once := aliasOf(t, b, AliasReply)
 		sent := make(chan error)
 		const senders = 8
 		for range senders {
-			go func() { sent <- last.SendAlias(w.ctx(), once, ei.Atom("x")) }()
+			go func() { sent <- last.SendAlias(soon(t), once, ei.Atom("x")) }()
 		}
 		for range senders {
 			require.NoError(t, arrives(t, sent, "a sender"))
 		}
-		require.NoError(t, last.Send(w.ctx(), b.Pid(), ei.Atom("last")))
+		require.NoError(t, last.Send(soon(t), b.Pid(), ei.Atom("last")))
 		require.Equal(t, []string{"x"}, textsUntil(t, b, "last"))
 	}
 }
 
 func TestAliasErrors(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("alice")
+	n := newWorld(t, "tcp").started("alice")
 	b := box(t, n)
 	for _, options := range [][]AliasOption{
 		{AliasDemonitor}, {AliasExplicit, AliasReply}, {AliasReply | AliasDemonitor}, {64}, {AliasPriority, -1},
@@ -176,7 +173,7 @@ func TestAliasErrors(t *testing.T) {
 		require.Empty(t, maps.Collect(b.bonds.Aliases()))
 	}
 	for _, options := range [][]AliasOption{{AliasPriority}, {AliasExplicit, AliasDemonitor}, {16}} {
-		_, err := b.Monitor(w.ctx(), b.Pid(), options...)
+		_, err := b.Monitor(soon(t), b.Pid(), options...)
 		require.ErrorContains(t, err, "AliasExplicit", options)
 		require.Empty(t, watchingOf(b))
 	}
@@ -185,9 +182,9 @@ func TestAliasErrors(t *testing.T) {
 
 	// An alias that somebody makes up is nobody's.
 	ref := of(n.NewRef()).must(t)
-	require.NoError(t, b.SendAlias(w.ctx(), ref, ei.Atom("x")))
-	require.NoError(t, b.SendPriority(w.ctx(), ei.Ref{Node: "alice@test", Creation: 4, Len: 1}, ei.Atom("x")))
-	require.Error(t, b.SendPriority(w.ctx(), ref, make(chan int)))
+	require.NoError(t, b.SendAlias(soon(t), ref, ei.Atom("x")))
+	require.NoError(t, b.SendPriority(soon(t), ei.Ref{Node: "alice@test", Creation: 4, Len: 1}, ei.Atom("x")))
+	require.Error(t, b.SendPriority(soon(t), ref, make(chan int)))
 	require.Equal(t, int64(2), n.Stats().Undeliverable)
 }
 
@@ -238,8 +235,7 @@ func TestMonitorWithAlias(t *testing.T) {
 						require.NoError(t, n.Conn(far.Name()).Close())
 					}
 					if end != "demonitor" {
-						m := receive(t, b)
-						require.Equal(t, dist.OpMonitorPExit, m.Op)
+						require.Equal(t, dist.OpMonitorPExit, receive(t, b).Op)
 					}
 					require.Equal(t, tt.stays, b.Unalias(ref))
 				})
@@ -251,9 +247,8 @@ func TestMonitorWithAlias(t *testing.T) {
 
 // The memory of aliases that have ended is given back.
 func TestAliasMemory(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("alice")
-	b, ctx := box(t, n), w.ctx()
+	n := newWorld(t, "tcp").started("alice")
+	b, ctx := box(t, n), soon(t)
 	before := heap()
 	all := make([]ei.Ref, need.Fewer(20_000, 100_000))
 	for i := range all {

@@ -60,9 +60,8 @@ func TestAliasesMove(t *testing.T) {
 
 // A reply that comes after the move of the node that has called is dropped.
 func TestReplyAfterMove(t *testing.T) {
-	w := newWorld(t, movers[0])
-	n, p := w.met("front")
-	done := async(func() (ei.Term, error) { return n.CallName(w.ctx(), "wire@test", "srv", ei.Atom("question")) })
+	n, p := newWorld(t, movers[0]).met("front")
+	done := async(func() (ei.Term, error) { return n.CallName(soon(t), "wire@test", "srv", ei.Atom("question")) })
 	ctl, _ := p.Next()
 	ref := ctl.Ref
 	p.Next()
@@ -76,8 +75,7 @@ func TestReplyAfterMove(t *testing.T) {
 
 // A state whose aliases are another node's, or two mailboxes', is refused.
 func TestStateOfAliases(t *testing.T) {
-	w := newWorld(t, movers[0])
-	n := w.started("front")
+	n := newWorld(t, movers[0]).started("front")
 	a, b := box(t, n), box(t, n)
 	same := aliasOf(t, a)
 	for _, ref := range []ei.Ref{same, {Node: "other@test", Creation: same.Creation, Len: 3}} {

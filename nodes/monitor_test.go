@@ -62,8 +62,7 @@ func TestDemonitorNameAsksOne(t *testing.T) {
 // The end of a monitor of a name that no process has, or has had, locks no process: a peer may send
 // any number of them.
 func TestDemonitorUnknownNameAsksNobody(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	b, other := box(t, n), registered(t, n, "taken")
 	other.mu.Lock()
 	defer other.mu.Unlock()
@@ -357,8 +356,7 @@ func TestMonitorOfPrimitivePeerGone(t *testing.T) {
 
 // Exits and DOWNs from a peer for links and monitors that do not exist are ignored.
 func TestForgedMonitorExit(t *testing.T) {
-	w := newWorld(t, "memory")
-	a, p := w.met("alice")
+	a, p := newWorld(t, "memory").met("alice")
 	b, other := trapping(t, a), box(t, a)
 	ref := monitor(t, other, p.Self)
 	why := of(ei.AppendAtom(nil, "forged")).must(t)

@@ -29,8 +29,7 @@ func TestMonitorNodesInOrder(t *testing.T) {
 	inWorlds(t, kinds, func(t *testing.T, w *world) {
 		a, b := w.started("alice"), w.started("bob")
 		here, there := box(t, a), box(t, b)
-		up := of(here.MonitorNodes(context.Background(), AllNodes)).must(t)
-		require.Empty(t, up)
+		require.Empty(t, of(here.MonitorNodes(context.Background(), AllNodes)).must(t))
 		for i := range 50 {
 			require.NoError(t, there.Send(w.ctx(), here.Pid(), ei.Int(i))) // connects
 			require.Equal(t, []string{nodeNews("nodeup", "bob@test", "hidden"), ei.Int(i).String()}, texts(t, here, 2))

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/roster"
 	"github.com/cnode-go/cnode/transport"
 )
 
@@ -103,67 +102,6 @@ func TestWatchNodesEnds(t *testing.T) {
 	}
 	loops, _ := a.watches.Waiting()
 	require.Zero(t, loops)
-}
-
-// Nodes that come and go while the body runs take no more memory than the limit, and in the end the
-// loop knows what is up; ups and downs of a node come in turn.
-func TestWatchNodesBounded(t *testing.T) {
-	w := newWorld(t, "memory")
-	a := w.started("alice")
-	stays, goes := w.started("stays"), w.started("goes")
-	flaps := w.started("flaps")
-	for _, n := range []*Node{stays, goes} {
-		connect(t, n, "alice@test")
-	}
-	inBody, goOn := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	var got []NodeEvent
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	over := make(chan struct{})
-	settled := make(chan struct{})
-	go func() {
-		defer close(over)
-		for e := range a.WatchNodes(ctx) {
-			once.Do(func() { close(inBody); <-goOn })
-			got = append(got, e)
-			if e.Node == "late@test" {
-				close(settled)
-			}
-		}
-	}()
-	arrives(t, inBody, "the loop")
-	for range roster.MostEvents/2 + 100 {
-		c := connect(t, flaps, "alice@test")
-		there := w.conn(a, "flaps@test")
-		require.NoError(t, c.Close())
-		arrives(t, there.l.Left(), "the end")
-	}
-	gone := w.conn(a, "goes@test")
-	require.NoError(t, goes.Conn("alice@test").Close())
-	arrives(t, gone.l.Left(), "the end")
-	connect(t, w.started("late"), "alice@test")
-	connect(t, flaps, "alice@test")
-	w.conn(a, "flaps@test")
-	_, waiting := a.watches.Waiting()
-	require.Equal(t, roster.MostEvents, waiting)
-	close(goOn)
-	arrives(t, settled, "what came at last")
-	for _, n := range []string{"stays@test", "flaps@test"} {
-		require.NotNil(t, a.Conn(n))
-	}
-	require.NoError(t, stays.Close())
-	require.NoError(t, a.Conn("flaps@test").Close())
-	cancel()
-	arrives(t, over, "the end of the loop")
-	up := map[string]bool{}
-	for _, e := range got {
-		require.NotEqual(t, up[e.Node], e.Up, "%v", e)
-		up[e.Node] = e.Up
-	}
-	require.Equal(t, false, up["goes@test"])
-	require.Equal(t, true, up["late@test"])
-	require.Less(t, len(got), roster.MostEvents+10)
 }
 
 // Loops begin and end while connections do: each sees ups and downs of a node in turn.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -47,9 +48,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 4 { // at the same time
 			wg.Go(func() {
-				if err := b.Close(); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, b.Close())
 			})
 		}
 		inTime(t, "Close", wg.Wait)
@@ -154,73 +153,25 @@ type writer func(p []byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
 
-// Everything that was sent before Shutdown arrives, although the peer sends all the time.
-func TestShutdownFlushes(t *testing.T) {
-	inWorlds(t, kinds, func(t *testing.T, w *world) {
-		a, b := w.started("alice"), w.started("bob")
-		there, here, noise, ctx := box(t, a), box(t, b), box(t, a), w.ctx()
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			for noise.Send(ctx, here.Pid(), make([]byte, 1000)) == nil && here.Err() == nil {
-			}
-		})
-		wg.Go(func() {
-			for {
-				if _, err := here.Receive(ctx); err != nil {
-					return
-				}
-			}
-		})
-		const count = 1000
-		for i := range count {
-			require.NoError(t, here.Send(w.ctx(), there.Pid(), append([]byte{byte(i), byte(i >> 8)}, make([]byte, 500)...)))
-		}
-		down := async(func() (int, error) { return 0, b.Shutdown(w.ctx()) })
-		for i := range count {
-			v := term(t, there).(ei.Binary)
-			require.Equal(t, []byte{byte(i), byte(i >> 8)}, []byte(v[:2]))
-		}
-		require.NoError(t, arrives(t, down, "Shutdown").err)
-		inTime(t, "the noise", wg.Wait)
-	})
-}
-
-// Neither Shutdown nor Close waits for a function that does not come back.
+// Close does not wait for a function that does not come back.
 func TestCloseBesideHungFunction(t *testing.T) {
-	for name, end := range map[string]func(n *Node) error{
-		"close": (*Node).Close,
-		"shutdown": func(n *Node) error {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			defer cancel()
-			return n.Shutdown(ctx)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *world) {
-				a, b := w.started("alice"), w.started("bob")
-				running, proceed := make(chan struct{}), make(chan struct{})
-				b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) {
-					close(running)
-					<-proceed
-					return nil, nil
-				})
-				called := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "hang") })
-				<-running
-				begin := time.Now()
-				err := end(b)
-				if name == "close" {
-					require.NoError(t, err)
-					// a write in progress takes a moment to end
-					require.InDelta(t, farewell, time.Since(begin), float64(100*time.Millisecond))
-				} else {
-					require.ErrorIs(t, err, context.DeadlineExceeded)
-					require.LessOrEqual(t, time.Since(begin), 5*time.Second+3*farewell)
-				}
-				require.Error(t, (<-called).err)
-				close(proceed)
-			})
+	bubble(t, func(t *testing.T, w *world) {
+		a, b := w.started("alice"), w.started("bob")
+		running, proceed := make(chan struct{}), make(chan struct{})
+		b.Expose("m", "hang", func(context.Context, []ei.Term) (any, error) {
+			close(running)
+			<-proceed
+			return nil, nil
 		})
-	}
+		called := async(func() (ei.Term, error) { return a.RPC(w.ctx(), "bob@test", "m", "hang") })
+		<-running
+		begin := time.Now()
+		require.NoError(t, b.Close())
+		// a write in progress takes a moment to end
+		require.InDelta(t, farewell, time.Since(begin), float64(100*time.Millisecond))
+		require.Error(t, (<-called).err)
+		close(proceed)
+	})
 }
 
 // A node that is being shut down is not frozen any more: the node that would go on elsewhere has no
@@ -348,8 +299,7 @@ func TestShutdownUnread(t *testing.T) {
 
 // A peer that does not end its direction has the time of the context.
 func TestConnShutdownInTime(t *testing.T) {
-	w := newWorld(t, "tcp")
-	_, c := w.wired()
+	_, c := newWorld(t, "tcp").wired()
 	done := async(func() (int, error) { return 0, c.Shutdown(brief(t)) })
 	require.NoError(t, arrives(t, done, "Shutdown").err)
 	require.ErrorIs(t, c.Err(), ErrClosed)
@@ -369,8 +319,7 @@ func TestDetachDuringShutdown(t *testing.T) {
 		return
 	}
 	require.Error(t, arrives(t, down, "Shutdown").err, "the connection goes on elsewhere")
-	back := of(n.Adopt(w.ctx(), moved)).must(t)
-	require.NoError(t, back.SendName(w.ctx(), "x", ei.Atom("y")))
+	require.NoError(t, of(n.Adopt(w.ctx(), moved)).must(t).SendName(w.ctx(), "x", ei.Atom("y")))
 }
 
 // A peer may end its direction within a message: the connection has ended as wanted.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -45,26 +46,16 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
-// Without Config.Cookie it is that of the cookie file.
-func TestNewCookie(t *testing.T) {
-	home := t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("XDG_CONFIG_HOME", "")
-	_, err := New(Config{Name: "a@b"})
-	require.ErrorIs(t, err, ErrNoCookie)
-	require.ErrorIs(t, err, os.ErrNotExist)
-	path := filepath.Join(home, ".erlang.cookie")
-	require.NoError(t, os.WriteFile(path, []byte("one\n"), 0o600))
-	n := of(New(Config{Name: "a@b"})).must(t)
-	require.Equal(t, "one", n.cfg.Cookie)
-}
-
 // The zero Config: a hidden node with a dynamic name on the short host name, the cookie from the
-// file, over TCP, found through the port mapper. The numbers are OTP's, where OTP has such numbers.
+// file (without one there is no node), over TCP, found through the port mapper. The numbers are
+// OTP's, where OTP has such numbers.
 func TestZeroConfig(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("USERPROFILE", home)
+	t.Setenv("XDG_CONFIG_HOME", "")
+	_, err := New(Config{})
+	require.ErrorIs(t, err, ErrNoCookie)
 	require.NoError(t, os.WriteFile(filepath.Join(home, ".erlang.cookie"), []byte("secret"), 0o600))
 	n := of(New(Config{})).must(t)
 	t.Cleanup(func() { require.NoError(t, n.Close()) })
@@ -95,16 +86,15 @@ func TestConfigOfNegativeLimits(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
-	require.ErrorIs(t, n.Start(w.ctx()), ErrStarted)
+	n := newWorld(t, "memory").started("alice")
+	require.ErrorIs(t, n.Start(soon(t)), ErrStarted)
 	require.NoError(t, n.Err())
 	require.Len(t, n.Listeners(), 1)
 	require.Equal(t, transport.MemoryAddr("alice@test"), n.Listeners()[0].Addr())
 	require.NotNil(t, n.Whereis("rex"))
 	require.NotNil(t, n.Whereis("net_kernel"))
 	require.NoError(t, n.Close())
-	require.ErrorIs(t, n.Start(w.ctx()), ErrClosed)
+	require.ErrorIs(t, n.Start(soon(t)), ErrClosed)
 	require.ErrorIs(t, n.Err(), ErrClosed)
 	require.Empty(t, n.Listeners())
 }
@@ -142,23 +132,6 @@ func TestStartFails(t *testing.T) {
 	w.started("bob")
 }
 
-// What Setup registers is there for the first peer.
-func TestSetupIsDoneBeforeFirstPeer(t *testing.T) {
-	w := newWorld(t, "memory")
-	a := w.started("alice", func(cfg *Config) {
-		cfg.Setup = func(n *Node) error {
-			n.Expose("m", "f", func(context.Context, []ei.Term) (any, error) { return ei.Atom("ready"), nil })
-			_, err := n.Serve("srv", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }}, nil)
-			return err
-		}
-	})
-	b := w.started("bob")
-	got := of(b.RPC(w.ctx(), a.Name(), "m", "f")).must(t)
-	require.Equal(t, ei.Atom("ready"), got)
-	got = of(b.CallName(w.ctx(), a.Name(), "srv", 1)).must(t)
-	require.Equal(t, ei.Int(1), got)
-}
-
 // Messages that came on the lower level before Start are not lost, and stay in order.
 func TestStartTakesOver(t *testing.T) {
 	w := newWorld(t, "tcp")
@@ -176,9 +149,7 @@ func TestStartTakesOver(t *testing.T) {
 	answered := make(chan struct{})
 	answerCalls(t, cb, func(from ei.Pid, tag ei.Raw, _ ei.Tuple) {
 		send(50)
-		if err := cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("ok")}); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, cb.Send(w.ctx(), from, ei.Tuple{tag, ei.Atom("ok")}))
 		close(answered)
 	})
 	of(ca.RPC(w.ctx(), "m", "f")).must(t) // reads, and keeps what it does not want

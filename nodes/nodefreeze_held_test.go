@@ -191,9 +191,8 @@ func TestMonitorWaitsForRoom(t *testing.T) {
 // On the lower level a Receive and a Call that wait when the connection is frozen end with their
 // contexts, and others go on after them.
 func TestHeldReceive(t *testing.T) {
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
-	brief, cancel := context.WithCancel(w.ctx())
+	ca, cb := newWorld(t, "tcp").pair()
+	brief, cancel := context.WithCancel(soon(t))
 	received := async(func() (*Message, error) { return ca.Receive(brief) })
 	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
 	f := freeze(t, ca)
@@ -201,17 +200,17 @@ func TestHeldReceive(t *testing.T) {
 	require.ErrorIs(t, arrives(t, received, "the end of Receive").err, context.Canceled)
 	f.Thaw()
 
-	brief, cancel = context.WithCancel(w.ctx())
+	brief, cancel = context.WithCancel(soon(t))
 	called := async(func() (ei.Term, error) { return ca.RPC(brief, "m", "f") })
 	require.Eventually(t, link.Within(&ca.l).Reading, tooLong, tick)
-	received = async(func() (*Message, error) { return ca.Receive(w.ctx()) })
+	received = async(func() (*Message, error) { return ca.Receive(soon(t)) })
 	require.Eventually(t, ca.receiving.Load, tooLong, tick)
 	f = freeze(t, ca)
 	cancel()
 	require.ErrorIs(t, arrives(t, called, "the end of Call").err, context.Canceled)
 	f.Thaw()
 	require.Eventually(t, func() bool { return len(ca.n.procs.all()) == 0 }, tooLong, tick, "the call's mailbox ends")
-	require.NoError(t, cb.Send(w.ctx(), ca.Self(), "after"))
+	require.NoError(t, cb.Send(soon(t), ca.Self(), "after"))
 	r := arrives(t, received, "the message").must(t)
 	require.Equal(t, ei.Binary("after"), content(t, r))
 }
@@ -264,19 +263,18 @@ func TestFreezeBesideBonds(t *testing.T) {
 
 // A Handler that is told that a process does not exist may link and monitor again.
 func TestBondsInHandler(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("front")
+	n := newWorld(t, "memory").started("front")
 	gone := box(t, n)
 	gone.Close()
 	heard := make(chan error, 10)
 	h := handle(t, n, "h", func(b *Mailbox, _ *Message) {
 		select {
-		case heard <- b.Link(w.ctx(), n.Whereis("there").Pid()):
+		case heard <- b.Link(soon(t), n.Whereis("there").Pid()):
 		default:
 		}
 	}, &MailboxOptions{TrapExit: true})
 	require.NoError(t, n.Register(t.Context(), "there", box(t, n)))
-	inTime(t, "Link", func() { require.NoError(t, h.Link(w.ctx(), gone.Pid())) })
+	inTime(t, "Link", func() { require.NoError(t, h.Link(soon(t), gone.Pid())) })
 	inTime(t, "Monitor", func() { monitor(t, h, gone.Pid()) })
 	for range 2 {
 		require.NoError(t, arrives(t, heard, "what the Handler did"))

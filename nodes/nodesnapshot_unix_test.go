@@ -45,8 +45,7 @@ func fill(b *Mailbox, count int) {
 // The time for a freeze counts while the state is being written, too: when it is over, nothing
 // further is described.
 func TestSnapshotGivesUp(t *testing.T) {
-	w := newWorld(t, movers[0])
-	n := w.started("front")
+	n := newWorld(t, movers[0]).started("front")
 	boxes := []*Mailbox{box(t, n), box(t, n), box(t, n)}
 	f := freeze(t, n)
 	defer f.Thaw()
@@ -55,7 +54,7 @@ func TestSnapshotGivesUp(t *testing.T) {
 		fill(b, 10_000)
 	}
 	first := &Frozen{n: n, listeners: f.listeners}
-	require.NoError(t, first.snapshot(w.ctx(), &states.Node{}))
+	require.NoError(t, first.snapshot(soon(t), &states.Node{}))
 	whole := len(first.state)
 	for looks := range int64(20) {
 		ctx := endsAfter(looks)
@@ -66,7 +65,7 @@ func TestSnapshotGivesUp(t *testing.T) {
 		require.Greater(t, ctx.left.Load(), int64(-5), "nothing more is looked at")
 	}
 	again := &Frozen{n: n, listeners: f.listeners}
-	require.NoError(t, again.snapshot(w.ctx(), &states.Node{}))
+	require.NoError(t, again.snapshot(soon(t), &states.Node{}))
 	require.Len(t, again.state, whole)
 }
 

@@ -169,8 +169,7 @@ func TestServerOnUnknown(t *testing.T) {
 
 // What module sys asks for is not for a function of that name; what cannot be decoded is answered.
 func TestServerOnOddMessages(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	self := serve(t, n, "srv", Server{On: map[string]Func{
 		"system": FuncOf(func(a, b any) int { panic("not for it") }),
 		"any":    FuncOf(func(any) int { return 1 }),

@@ -14,8 +14,7 @@ import (
 
 // Messages beyond the limit move with their node, in order.
 func TestOverflowMoves(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	b := registered(t, n, "slow", &MailboxOptions{Limit: 3000})
 	p.flood(b.Pid(), 0, 100, 100)
 	require.Eventually(t, func() bool { return unreadOf(b) == 100 }, tooLong, tick)

@@ -80,33 +80,3 @@ func TestOthersMailboxStays(t *testing.T) {
 		t.Fatal("none has ended")
 	}
 }
-
-// A Handler that hears of the end of a full mailbox may close the connection.
-func TestHandlerClosesAtFullMailbox(t *testing.T) {
-	all := team(t, []string{"a@127.0.0.1", "b@127.0.0.1"}, func(c *nodes.Config) { c.OverflowLimit = 1 << 20 })
-	a, b := all[0], all[1]
-	ctx := patient(t)
-	to, err := b.NewMailbox(&nodes.MailboxOptions{Limit: 1000})
-	require.NoError(t, err)
-	closed := make(chan time.Duration, 1)
-	h, err := b.Handle("h", func(_ *nodes.Mailbox, m *nodes.Message) {
-		began := time.Now()
-		b.Conn(a.Name()).Close()
-		closed <- time.Since(began)
-	}, nil)
-	require.NoError(t, err)
-	_, err = h.Monitor(ctx, to.Pid())
-	require.NoError(t, err)
-	from, err := a.NewMailbox(nil)
-	require.NoError(t, err)
-	go func() {
-		for from.Send(ctx, to.Pid(), ei.Binary(make([]byte, 100_000))) == nil {
-		}
-	}()
-	select {
-	case d := <-closed:
-		require.Less(t, d, 3*time.Second)
-	case <-time.After(expect.Limit):
-		t.Fatal("Close does not return")
-	}
-}

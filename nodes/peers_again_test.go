@@ -35,8 +35,7 @@ func TestDuplicateConnect(t *testing.T) {
 			failed, hear := failures()
 			b := w.started("bob", hear)
 			l := b.Listeners()[0]
-			box := trapping(t, b)
-			require.NoError(t, b.Register(t.Context(), "box", box))
+			box := registered(t, b, "box", &MailboxOptions{TrapExit: true})
 			p := w.peer(l, role("wire@test"))
 			c := w.conn(b, "wire@test")
 			require.NoError(t, box.Link(w.ctx(), p.Self))

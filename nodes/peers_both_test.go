@@ -2,63 +2,15 @@ package nodes
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
-
-// Both sides connect at the same time: both Connects return, and one connection is left, the same
-// for both.
-func TestSimultaneousConnect(t *testing.T) {
-	inWorlds(t, []string{"tcp", "memory"}, func(t *testing.T, w *world) {
-		ns := []*Node{w.started("alice"), w.started("bob")}
-		boxes := []*Mailbox{box(t, ns[0]), box(t, ns[1])}
-		for i, n := range ns {
-			require.NoError(t, n.Register(t.Context(), "box", boxes[i]))
-		}
-		for round := range 200 {
-			var start, done sync.WaitGroup
-			start.Add(1)
-			conns := make([]*Conn, 2)
-			errs := make([]error, 2)
-			for i, n := range ns {
-				done.Go(func() {
-					start.Wait()
-					conns[i], errs[i] = n.Connect(w.ctx(), ns[1-i].Name())
-				})
-			}
-			start.Done()
-			inTime(t, "Connect", done.Wait)
-			for i := range ns {
-				require.NoError(t, errs[i])
-			}
-			require.Equal(t, conns[0].l.Record().Initiated, !conns[1].l.Record().Initiated, "both ends of one connection")
-			for i := range ns {
-				require.NoError(t, conns[i].SendName(w.ctx(), "box", round))
-				require.Equal(t, ei.Int(round), term(t, boxes[1-i]))
-				require.NoError(t, conns[i].Err())
-				require.Len(t, ns[i].Peers(), 1)
-			}
-			for i := range ns {
-				go conns[i].Close()
-			}
-			for i := range ns {
-				<-conns[i].l.Left()
-			}
-		}
-		for _, n := range ns {
-			require.Empty(t, n.Peers())
-			require.Eventually(t, func() bool { return tableSize(n) == 0 }, tooLong, tick)
-		}
-	})
-}
 
 func tableSize(n *Node) int { return n.peers.Size() }
 

@@ -120,29 +120,6 @@ func TestConnectBesideSlowPeer(t *testing.T) {
 		require.False(t, r.l.Record().Initiated)
 		require.NoError(t, r.Err())
 	})
-	// it may have read our name, and given way, when its proof comes
-	t.Run("crossing", func(t *testing.T) {
-		a, slow, n, connected := setup(t)
-		ours := a.accept()
-		require.Eventually(t, func() bool {
-			return n.peers.Look("alice@test").Ours == peers.Named
-		}, tooLong, tick)
-		close(slow.proceed)
-		require.Error(t, arrives(t, slow.over, "the peer's own").err)
-		require.NoError(t, ours.Respond(role("alice@test"), protocol.StatusOKSimultaneous))
-		r := arrives(t, connected, "the connection").must(t)
-		require.True(t, r.l.Record().Initiated)
-		require.NoError(t, n.Conn("alice@test").Err())
-	})
-	t.Run("second", func(t *testing.T) {
-		a, slow, n, connected := setup(t)
-		require.NoError(t, a.accept().Respond(role("alice@test"), protocol.StatusOKSimultaneous))
-		r := arrives(t, connected, "the connection").must(t)
-		require.True(t, r.l.Record().Initiated)
-		close(slow.proceed)
-		require.Error(t, arrives(t, slow.over, "the peer's own").err)
-		require.Same(t, r, n.Conn("alice@test"))
-	})
 	t.Run("between", func(t *testing.T) { // it has our proof by then
 		a, slow, n, connected := setup(t)
 		ours := a.accept()

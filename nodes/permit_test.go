@@ -400,34 +400,6 @@ func TestAllows(t *testing.T) {
 	require.True(t, guard(t).n.Allows("ops@test", MaySpawn, "a", "b", 0))
 }
 
-// What rules cost a message to a registered name, on the goroutine that reads: none, a list of
-// permissions in which the fourth decides, and one of 50 in which none does.
-func BenchmarkRules(b *testing.B) {
-	many := make([]Rule, 50)
-	for i := range many {
-		many[i] = Rule{Peer: "web*@*", Permission: MaySend, Target: "other*", Allow: true}
-	}
-	for _, bb := range []struct {
-		name  string
-		rules []Rule
-	}{{"none", nil}, {"4", webRules}, {"50", many}} {
-		b.Run(bb.name, func(b *testing.B) {
-			w := newWorld(b, "memory")
-			n := w.started("alice", func(cfg *Config) { cfg.Rules = bb.rules })
-			box := box(b, n)
-			require.NoError(b, n.Register(b.Context(), "till", box))
-			p := w.peer(n.Listeners()[0], role("web1@test"))
-			c := w.conn(n, "web1@test")
-			payload := encode(b, ei.Atom("hello"))
-			m := &Message{Control: dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "till"}, Payload: payload, conn: c}
-			for b.Loop() {
-				n.route(c, m)
-				box.take()
-			}
-		})
-	}
-}
-
 // Every control message that a peer may send has a row here: what it does to a process of this
 // node, and which permission that needs. A new one needs a row; 0 is for those that end what there
 // is, or mean nothing, and functions are a matter of mayRun.

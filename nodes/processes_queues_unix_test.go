@@ -15,14 +15,13 @@ import (
 // Stats has the queues of the program's registered processes, of the first names only if there are
 // very many, and those of a node that has moved.
 func TestQueues(t *testing.T) {
-	w := newWorld(t, "tcp")
-	a := w.started("alice")
+	a := newWorld(t, "tcp").started("alice")
 	require.Empty(t, a.Stats().Queues, "net_kernel and rex are the node's own")
 	orders, other := registered(t, a, "orders"), box(t, a)
 	require.NoError(t, a.Register(t.Context(), "also", orders))
 	require.NoError(t, a.Register(t.Context(), "other", other))
 	for range 3 {
-		require.NoError(t, other.Send(w.ctx(), orders.Pid(), ei.Binary("abc")))
+		require.NoError(t, other.Send(soon(t), orders.Pid(), ei.Binary("abc")))
 	}
 	messages := func(n *Node) map[string]int {
 		all := map[string]int{}

@@ -26,8 +26,7 @@ func TestNameIsFreeOnceDone(t *testing.T) {
 
 // Two processes that want each other's names get none, and nothing hangs.
 func TestRegisterCrosswise(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("front")
+	n := newWorld(t, "memory").started("front")
 	var boxes [2]*Mailbox
 	for i, name := range []string{"a", "b"} {
 		boxes[i] = box(t, n)

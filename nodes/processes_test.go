@@ -79,8 +79,7 @@ func TestCallBesideClose(t *testing.T) {
 // that was frozen, is found by that name; one with other monitors is not looked at, and one that
 // has ended is not kept.
 func TestMonitorByFormerNameComesBack(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	id := bonds.MonitorID{Ref: ei.Ref{Node: "peer@test", Creation: 7, Len: 3, ID: [5]uint32{1, 2, 3}}, Node: "peer@test"}
 	by := states.Watcher{Ref: id.Ref, Pid: ei.Pid{Node: id.Node, ID: 1, Creation: 7}}
 	note := func(b *Mailbox) {

@@ -3,7 +3,6 @@ package nodes
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/port"
@@ -61,8 +61,7 @@ func TestPortMapper(t *testing.T) {
 	require.Equal(t, epmd.TypeNormal, info.Type)
 	info = of(client.Resolve(ctx, "", "bob")).must(t)
 	require.Equal(t, epmd.TypeHidden, info.Type)
-	at := of(transport.AddrPort(b.Listeners()[0].Addr())).must(t)
-	require.Equal(t, at.Port(), info.Port)
+	require.Equal(t, of(transport.AddrPort(b.Listeners()[0].Addr())).must(t).Port(), info.Port)
 
 	c := connect(t, a, "bob@127.0.0.1")
 	require.Equal(t, b.Creation(), c.Peer().Creation)
@@ -187,24 +186,6 @@ func TestPortMapperAbsent(t *testing.T) {
 	require.ErrorIs(t, n.Start(ctx), epmd.ErrNoPortMapper)
 }
 
-// A port mapper that accepts connections and says nothing delays a caller no longer than its
-// context, or Client.Timeout, allows.
-func TestPortMapperHangs(t *testing.T) {
-	l := of(net.Listen("tcp", "127.0.0.1:0")).must(t)
-	defer l.Close()
-	patient := mapped(t, "alice", l.Addr().String())
-	_, err := patient.Connect(brief(t), "bob@127.0.0.1")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorIs(t, patient.Start(brief(t)), context.DeadlineExceeded)
-
-	hasty := mapped(t, "bob", l.Addr().String(), func(cfg *Config, p *PortMapper) {
-		p.Client.Timeout, cfg.HandshakeTimeout = 100*time.Millisecond, 10*time.Second
-	})
-	_, err = hasty.Connect(soon(t), "carol@127.0.0.1")
-	require.ErrorIs(t, err, epmd.ErrTimeout)
-	require.ErrorIs(t, hasty.Start(soon(t)), epmd.ErrTimeout)
-}
-
 // Close ends a Publish that waits.
 func TestCloseBesidePublish(t *testing.T) {
 	l := of(net.Listen("tcp", "127.0.0.1:0")).must(t)
@@ -215,63 +196,6 @@ func TestCloseBesidePublish(t *testing.T) {
 	defer c.Close()
 	require.NoError(t, n.Close())
 	require.ErrorIs(t, arrives(t, started, "Start").err, ErrClosed)
-}
-
-// A port mapper that lies.
-func TestPortMapperLies(t *testing.T) {
-	ctx := soon(t)
-	other := mapped(t, "other", port.Vacant(t), func(_ *Config, p *PortMapper) { p.Embed = true })
-	require.NoError(t, other.Start(ctx))
-	at := of(transport.AddrPort(other.Listeners()[0].Addr())).must(t)
-	answer := func(port uint16, name string) string {
-		return string([]byte{119, 0, byte(port >> 8), byte(port), 77, 0, 0, 6, 0, 5, 0, byte(len(name))}) + name + "\x00\x00"
-	}
-	for what, tt := range map[string]struct {
-		answer string
-		want   error
-	}{
-		"garbage":        {"HTTP/1.1 400 Bad Request\r\n\r\n", epmd.ErrProtocol},
-		"another's port": {answer(at.Port(), "bob"), dist.ErrWrongPeer},
-	} {
-		l := of(net.Listen("tcp", "127.0.0.1:0")).must(t)
-		var served sync.WaitGroup
-		served.Go(func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_, _ = io.ReadFull(c, make([]byte, 2+1+3))
-				_, _ = io.WriteString(c, tt.answer)
-				c.Close()
-			}
-		})
-		n := mapped(t, "alice", l.Addr().String())
-		_, err := n.Connect(ctx, "bob@127.0.0.1")
-		require.ErrorIs(t, err, tt.want, what)
-		require.Zero(t, tableSize(n))
-		l.Close()
-		served.Wait()
-	}
-}
-
-// The registration outlives the port mapper, and the node keeps its creation.
-func TestPortMapperRestarts(t *testing.T) {
-	addr := port.Vacant(t)
-	_, stop := portMapper(t, addr)
-	ctx := soon(t)
-	a, b := mapped(t, "alice", addr), mapped(t, "bob", addr)
-	require.NoError(t, a.Start(ctx))
-	require.NoError(t, b.Start(ctx))
-	creation := b.Creation()
-	stop()
-	_, err := a.Connect(ctx, "bob@127.0.0.1")
-	require.ErrorIs(t, err, epmd.ErrNoPortMapper)
-	portMapper(t, addr)
-	var c *Conn
-	require.Eventually(t, func() bool { c, err = a.Connect(ctx, "bob@127.0.0.1"); return err == nil }, tooLong, 10*time.Millisecond)
-	require.Equal(t, creation, b.Creation())
-	require.Equal(t, creation, c.Peer().Creation)
 }
 
 // A port mapper that is started anew finds its port free, although a node could have run one
@@ -323,9 +247,7 @@ func TestPortMapperEmbedded(t *testing.T) {
 	for _, alive := range strings.Fields("n1 n2 n3 n4 n5 n6 n7 n8") {
 		n := mapped(t, alive, addr, embed)
 		wg.Go(func() {
-			if err := n.Start(ctx); err != nil {
-				t.Error(err)
-			}
+			assert.NoError(t, n.Start(ctx))
 		})
 	}
 	wg.Wait()
@@ -394,8 +316,7 @@ func TestFixedPortAndSocketDirResolve(t *testing.T) {
 	for _, own := range []transport.Transport{transport.WithPolling(transport.Unix(), 0), nil} {
 		n := of(New(Config{Name: "alice@test", Cookie: "secret", Resolver: dir, Transport: own})).must(t)
 		one := of(n.cfg.Resolver.Resolve(ctx, "bob@test")).must(t)
-		other := of(n.cfg.Resolver.Resolve(ctx, "carol@test")).must(t)
-		require.Same(t, one.Transport, other.Transport)
+		require.Same(t, one.Transport, of(n.cfg.Resolver.Resolve(ctx, "carol@test")).must(t).Transport)
 		require.Equal(t, "unix", one.Transport.Name())
 		if own != nil {
 			require.Same(t, own, one.Transport)

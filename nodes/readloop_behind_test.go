@@ -13,8 +13,7 @@ import (
 
 // Bytes behind a term in its frame are ignored, as in Erlang (measured: OTP 25, 27, 29).
 func TestBytesBehindATerm(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	exposeAll(n)
 	serve(t, n, "server", Server{
 		Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil },
@@ -76,7 +75,7 @@ func TestBytesBehindATerm(t *testing.T) {
 	require.Equal(t, hello, received())
 
 	// The reply to a call of ours.
-	answered := async(func() (ei.Term, error) { return n.Call(w.ctx(), p.Self, hello) })
+	answered := async(func() (ei.Term, error) { return n.Call(soon(t), p.Self, hello) })
 	ctl, _ = p.Next()
 	require.Equal(t, dist.OpMonitorP, ctl.Op)
 	send(dist.Control{Op: dist.OpSend, To: ctl.From}, ei.Tuple{ctl.Ref, hello})

@@ -105,8 +105,7 @@ func TestReferencesForSomebody(t *testing.T) {
 		w := newWorld(t, kind)
 		n, p := w.met("alice")
 		c := w.conn(n, "wire@test")
-		b := trapping(t, n)
-		require.NoError(t, n.Register(t.Context(), "somebody", b))
+		b := registered(t, n, "somebody", &MailboxOptions{TrapExit: true})
 		alias := of(b.Alias(context.Background())).must(t)
 		for _, fragment := range []int{0, 500} {
 			for _, atoms := range []int{8, 300, many} {
@@ -135,8 +134,7 @@ func TestReferencesForSomebody(t *testing.T) {
 						if m.Op == dist.OpExit {
 							raw = m.Reason
 						}
-						got := of(raw.Decode()).must(t)
-						require.Zero(t, ei.Compare(want, got), "%v", ctl.Op)
+						require.Zero(t, ei.Compare(want, of(raw.Decode()).must(t)), "%v", ctl.Op)
 						if len(ctl.Token) > 0 {
 							require.Equal(t, ctl.Token, m.Token)
 						}
@@ -146,20 +144,4 @@ func TestReferencesForSomebody(t *testing.T) {
 			}
 		}
 	}
-}
-
-// A message that is too large whole ends its connection, if it is for somebody.
-func TestReferencesBeyondMaxFrame(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice", func(cfg *Config) { cfg.MaxFrame = 1 << 20 })
-	c, b := w.conn(n, "wire@test"), registered(t, n, "somebody")
-	var sent protocol.SentAtoms
-	large := encode(t, longAtoms(2000))
-	ctl := dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "nobody"}
-	require.NoError(t, p.Write(packed(t, &sent, &ctl, large, 0)))
-	p.Say("somebody", ei.Int(1))
-	require.Equal(t, ei.Int(1), term(t, b))
-	ctl.ToName = "somebody"
-	require.NoError(t, p.Write(packed(t, &sent, &ctl, large, 0)))
-	require.ErrorIs(t, ended(t, c), ErrFrameTooLong)
 }

@@ -1,7 +1,6 @@
 package nodes
 
 import (
-	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/protocol"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -126,47 +124,6 @@ func TestOpenSequencesOfSeveralPeers(t *testing.T) {
 	require.True(t, ei.Identical(large, term(t, h.there)))
 }
 
-// A message that announces more fragments than anybody can send takes no more memory than has come
-// of it, and one longer than Config.MaxFrame ends the connection.
-func TestEndlessMessage(t *testing.T) {
-	const limit = 8 << 20
-	for what, number := range map[string]uint64{"2^64-1 fragments": 1<<64 - 1, "as many as it has": limit/(64<<10) + 2} {
-		t.Run(what, func(t *testing.T) {
-			h := newCutWorld(t, func(cfg *Config) { cfg.MaxFrame = limit })
-			begun, piece := ei.AppendBinaryHeader(nil, 1<<31), make([]byte, 64<<10)
-			before := heapBefore()
-			// some that stay as they are
-			for i := range uint64(100) {
-				require.NoError(t, h.p.writes(firstOf(t, 1000+i, number, sayFrom(uint32(i+1), "there"), begun)))
-			}
-			h.read()
-			require.Less(t, heap()-before, int64(2<<20), "for a few bytes")
-			require.NoError(t, h.p.writes(firstOf(t, 1, number, sayFrom(1<<19, "there"), begun)))
-			sent := 0
-			for number--; number > 0 && sent <= limit+len(piece); number-- {
-				if h.p.writes(nextOf(1, number, piece)) != nil {
-					break
-				}
-				if sent += len(piece); sent == limit/8 {
-					h.read()
-					require.Less(t, heap()-before, int64(3*sent+4<<20))
-				}
-			}
-			err := ended(t, h.c)
-			require.ErrorIs(t, err, ErrFrameTooLong)
-			h.p.Gone()
-			require.Eventually(t, func() bool { return heap()-before < 4<<20 }, tooLong, 10*time.Millisecond)
-			h.goesOn()
-		})
-	}
-	// a message of almost that length arrives
-	h := newCutWorld(t, func(cfg *Config) { cfg.MaxFrame = limit })
-	large := make(ei.Binary, limit-5)
-	large[limit/2] = 1
-	require.NoError(t, h.p.writes(cut(t, 1, sayFrom(1, "there"), large, 100)...))
-	require.True(t, ei.Identical(large, term(t, h.there)))
-}
-
 // What comes in fragments for a receiver that ends meanwhile is dropped, and what comes behind it
 // is not.
 func TestReceiverEndsAmidFragments(t *testing.T) {
@@ -181,79 +138,4 @@ func TestReceiverEndsAmidFragments(t *testing.T) {
 	require.EqualValues(t, 1, h.b.Stats().Undeliverable)
 	require.Zero(t, h.b.Stats().Malformed)
 	h.goesOn()
-}
-
-// Fragments of messages of many senders come mixed, with ticks and small messages between them:
-// each message is whole, and those of one sender are in order.
-func TestInterleavedSequences(t *testing.T) {
-	const each = 3
-	senders := need.Fewer(200, 1000)
-	inWorlds(t, kinds, func(t *testing.T, w *world) {
-		b := w.started("bob")
-		there := registered(t, b, "there")
-		p := w.peer(b.Listeners()[0], cutting("wire@test")).cuts()
-		r := rand.New(rand.NewPCG(rand.Uint64(), 1))
-		small := append(append([]byte{131, wholeFrame, 0}, control(t, sayFrom(uint32(senders+1), "there"))...), byte(ei.TagNilExt))
-		content := func(s, i int) ei.Term {
-			data := make(ei.Binary, 100+(s*31+i*7)%3000)
-			for k := range data {
-				data[k] = byte(s*k + i)
-			}
-			return ei.Tuple{ei.Int(s), ei.Int(i), data}
-		}
-		left := make([][][]byte, senders)
-		for s := range left {
-			for i := range each {
-				ctl := sayFrom(uint32(s+1), "there")
-				left[s] = append(left[s], cut(t, uint64(s)<<40, ctl, content(s, i), 1+r.IntN(7))...)
-			}
-		}
-		open := r.Perm(senders)
-		sent := make(chan error, 1)
-		go func() {
-			var frames [][]byte
-			for len(open) > 0 {
-				k := r.IntN(len(open))
-				s := open[k]
-				frames = append(frames, left[s][0])
-				if left[s] = left[s][1:]; len(left[s]) == 0 {
-					open[k] = open[len(open)-1]
-					open = open[:len(open)-1]
-				}
-				if r.IntN(3) == 0 {
-					frames = append(frames, nil) // a tick
-				}
-				if r.IntN(10) == 0 {
-					frames = append(frames, small)
-				}
-				if len(frames) > 100 || len(open) == 0 {
-					if err := p.writes(frames...); err != nil {
-						sent <- err
-						return
-					}
-					frames = frames[:0]
-				}
-			}
-			sent <- nil
-		}()
-		seen := make([]int, senders)
-		ctx := w.ctx()
-		for left := senders * each; left > 0; {
-			m := of(there.Receive(ctx)).must(t)
-			got := of(m.Term()).must(t)
-			if _, is := got.(ei.List); is {
-				require.EqualValues(t, senders+1, m.From.ID)
-				continue
-			}
-			s := int(got.(ei.Tuple)[0].(ei.Int))
-			require.EqualValues(t, s+1, m.From.ID)
-			require.True(t, ei.Identical(content(s, seen[s]), got), "%d of sender %d", seen[s], s)
-			seen[s]++
-			left--
-		}
-		require.NoError(t, arrives(t, sent, "the end of sending"))
-		require.Zero(t, b.Stats().Malformed)
-		require.Zero(t, b.Stats().Undeliverable)
-		require.Zero(t, b.links.Incomplete.Held())
-	})
 }

@@ -45,8 +45,7 @@ func TestFramesInPackets(t *testing.T) {
 
 // A receive that ends in the middle of a packet goes on with it.
 func TestPacketIsReceivedLater(t *testing.T) {
-	w := newWorld(t, "packets")
-	p, c := w.wired()
+	p, c := newWorld(t, "packets").wired()
 	f := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "there"}, make(ei.Binary, 3<<20))
 	written := async(func() (int, error) { return 0, p.Write(f) })
 	var m *Message
@@ -66,8 +65,7 @@ func TestTicksInPackets(t *testing.T) {
 		w := newWorld(t, "packets")
 		_, l := w.listening("bob", func(cfg *Config) { cfg.TickInterval = 10 * time.Millisecond })
 		p, c := w.joined(l, role("wire@test"))
-		body := of(p.ReadFrame(w.ctx())).must(t)
-		require.Empty(t, body)
+		require.Empty(t, of(p.ReadFrame(w.ctx())).must(t))
 		received := c.l.Traffic().BytesReceived
 		go func() { _, _ = c.Receive(context.Background()) }()
 		require.NoError(t, p.Write(protocol.AppendTick(nil)))

@@ -18,32 +18,6 @@ func addField(b []byte, tag uint64, n form.Need, value string) []byte {
 	return append(b, value...)
 }
 
-// Bytes that cannot be read as a state are refused with an error that says why, and no node is
-// made.
-func TestRestoreRefusesState(t *testing.T) {
-	b := of(form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4})).must(t)
-	version := append([]byte(nil), b...)
-	version[len(form.Magic)+1] = 2
-	for _, tt := range []struct {
-		name string
-		b    []byte
-		want error
-	}{
-		{"nothing", nil, ErrState},
-		{"another kind", append(append([]byte(form.Magic), states.KindConn), b[len(form.Magic)+1:]...), ErrState},
-		{"another format", version, ErrStateFormat},
-		{"a field that must be understood", addField(b, 99, form.Must, ""), ErrStateFormat},
-		{"cut off", b[:len(b)-1], ErrState},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := Restore(Config{Cookie: "secret"}, tt.b, nil)
-			require.ErrorIs(t, err, tt.want)
-			var at *form.Error
-			require.ErrorAs(t, err, &at)
-		})
-	}
-}
-
 // Restore refuses ways to other workers in the state of a node that is one process.
 func TestRestoreRefusesParts(t *testing.T) {
 	for _, c := range []states.Conn{{Worker: 1}, {Trunk: 1}, {Shadow: true}} {

@@ -66,8 +66,7 @@ func TestRestoreClosesOnExec(t *testing.T) {
 	f := freeze(t, n)
 	var inherited []int
 	for _, fd := range f.Descriptors() {
-		dup := of(unix.Dup(fd)).must(t)
-		inherited = append(inherited, dup)
+		inherited = append(inherited, of(unix.Dup(fd)).must(t))
 	}
 	s := of(Restore(again(n), f.State(), inherited)).must(t)
 	require.NoError(t, f.Release())

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -30,8 +31,7 @@ func duplicates(t testing.TB, fds []int) []int {
 	t.Helper()
 	var dups []int
 	for _, fd := range fds {
-		dup := of(descriptor.Duplicate(fd)).must(t)
-		dups = append(dups, dup)
+		dups = append(dups, of(descriptor.Duplicate(fd)).must(t))
 	}
 	return dups
 }
@@ -65,8 +65,7 @@ func upgrade(t testing.TB, n *Node) *Node {
 
 // A name that was unregistered and registered again is restored as one name.
 func TestUpgradeRegisteredAgain(t *testing.T) {
-	w := newWorld(t, movers[0])
-	n := w.started("front")
+	n := newWorld(t, movers[0]).started("front")
 	a, b := registered(t, n, "again"), box(t, n)
 	require.NoError(t, n.Unregister(context.Background(), "again"))
 	require.NoError(t, n.Register(t.Context(), "again", a))
@@ -111,8 +110,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			b, _ := peer.NewMailbox(nil)
 			for ; !stop.Load(); sent++ {
-				if err := b.SendName(ctx, "front@test", "sink", numberedPair(sent)); err != nil {
-					t.Error(err)
+				if !assert.NoError(t, b.SendName(ctx, "front@test", "sink", numberedPair(sent))) {
 					return
 				}
 			}
@@ -139,8 +137,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		wg.Go(func() { // messages that are not received until the end
 			b, _ := peer.NewMailbox(nil)
 			for i := range 1000 {
-				if err := b.Send(ctx, box, i); err != nil {
-					t.Error(err)
+				if !assert.NoError(t, b.Send(ctx, box, i)) {
 					return
 				}
 			}
@@ -172,8 +169,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 		}
 		b.Exit(ei.Atom("done"))
 		first := receive(t, watcher)
-		second := receive(t, watcher)
-		require.True(t, first.Ref == ref || second.Ref == ref)
+		require.True(t, first.Ref == ref || receive(t, watcher).Ref == ref)
 		c := connect(t, peer, "front@test")
 		require.Same(t, peer.Conn("front@test"), c)
 		other := w.started("other") // the listener has stayed
@@ -256,13 +252,11 @@ func TestUpgradeIdentities(t *testing.T) {
 	for range 10 {
 		ref := of(restored.NewRef()).must(t)
 		require.NotEqual(t, lateRef, ref)
-		pid := of(restored.NewPid()).must(t)
-		require.NotEqual(t, latePid, pid)
+		require.NotEqual(t, latePid, of(restored.NewPid()).must(t))
 	}
 	restored.Whereis("one").Exit(ei.Atom("end"))
 	a := receive(t, boxes[0])
-	b := receive(t, boxes[0])
-	require.True(t, a.Ref == ref || b.Ref == ref)
+	require.True(t, a.Ref == ref || receive(t, boxes[0]).Ref == ref)
 	require.Nil(t, restored.Whereis("two"))
 }
 
@@ -289,10 +283,9 @@ func TestFreezeNoWait(t *testing.T) {
 // A call that waits for a process of its own node ends with the old process, and leaves no monitor
 // on that process.
 func TestUpgradeBesideCallHere(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("front")
+	n := newWorld(t, "tcp").started("front")
 	b := box(t, n)
-	call := async(func() (ei.Term, error) { return n.Call(w.ctx(), b.Pid(), "hello") })
+	call := async(func() (ei.Term, error) { return n.Call(soon(t), b.Pid(), "hello") })
 	receive(t, b)
 	next := upgrade(t, n)
 	require.ErrorIs(t, (<-call).err, ErrMoved)
@@ -363,16 +356,13 @@ func TestUpgradeBondsOfSetup(t *testing.T) {
 	upgrade(t, n)
 	down := func(ref ei.Ref) {
 		t.Helper()
-		m := receive(t, b)
-		require.Equal(t, ref, m.Ref)
+		require.Equal(t, ref, receive(t, b).Ref)
 	}
 	down(refs[1])
 	a.Exit(ei.Atom("over"))
-	m := receive(t, there)
-	require.Equal(t, a.Pid(), m.From)
+	require.Equal(t, a.Pid(), receive(t, there).From)
 	for range 2 { // of the link and of the monitor, in any order
-		m := receive(t, b)
-		require.Equal(t, a.Pid(), m.From)
+		require.Equal(t, a.Pid(), receive(t, b).From)
 	}
 	there.Close()
 	down(refs[2])
@@ -407,8 +397,7 @@ func TestUpgradeBondsBefore(t *testing.T) {
 
 // The counters of Stats go on, and the listener of Start serves its connections, as before.
 func TestUpgradeKeepsCountersAndListener(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("front")
+	n := newWorld(t, "tcp").started("front")
 	for i, c := range n.stats.all() {
 		c.Store(int64(i + 1))
 	}
@@ -416,7 +405,7 @@ func TestUpgradeKeepsCountersAndListener(t *testing.T) {
 	for i, c := range n.stats.all() {
 		require.EqualValues(t, i+1, c.Load())
 	}
-	_, err := n.Listeners()[0].Accept(w.ctx())
+	_, err := n.Listeners()[0].Accept(soon(t))
 	require.ErrorIs(t, err, ErrBusy)
 }
 
@@ -461,9 +450,7 @@ func TestUpgradeLateMessages(t *testing.T) {
 		cfg.Setup = func(n *Node) error {
 			if handles {
 				_, err := n.Handle("late", func(b *Mailbox, m *Message) {
-					if err := m.Conn().Send(ctx, m.From, make([]byte, 1<<20)); err != nil {
-						t.Error(err)
-					}
+					assert.NoError(t, m.Conn().Send(ctx, m.From, make([]byte, 1<<20)))
 				}, nil)
 				return err
 			}
@@ -544,8 +531,7 @@ func TestUpgradeDiscard(t *testing.T) {
 
 // A node is discarded while it is still sending the signals of a process that ended in Setup.
 func TestUpgradeDiscardBesideEnd(t *testing.T) {
-	w := newWorld(t, movers[0])
-	n, p := w.met("front")
+	n, p := newWorld(t, movers[0]).met("front")
 	require.Eventually(t, func() bool { return n.Conn("wire@test") != nil }, tooLong, tick)
 	b := registered(t, n, "box")
 	for i := range exitSignals + 1 {

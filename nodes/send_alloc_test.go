@@ -6,6 +6,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -82,9 +83,7 @@ func waysToServe(t testing.TB) map[string]func() {
 	order := ei.MapOf(ei.Atom("sku"), ei.Binary("apple"), ei.Atom("pieces"), ei.Int(3), ei.Atom("price"), ei.Float(2.5))
 	var m Message
 	send := func(ctl dist.Control, payload ei.Raw) {
-		if err := c.SendControl(ctx, &ctl, payload); err != nil {
-			t.Error(err)
-		}
+		assert.NoError(t, c.SendControl(ctx, &ctl, payload))
 	}
 	answered := func(by dist.Op) {
 		if err := c.ReceiveInto(ctx, &m); err != nil || m.Op != by {
@@ -121,16 +120,5 @@ func TestServedCallAllocations(t *testing.T) {
 		got := testing.AllocsPerRun(1000, call)
 		t.Logf("%s: %v", name, got)
 		require.LessOrEqual(t, got, most[name], name)
-	}
-}
-
-func BenchmarkServed(b *testing.B) {
-	for name, call := range waysToServe(b) {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				call()
-			}
-		})
 	}
 }

@@ -35,15 +35,18 @@ func TestAnswersToAPeerThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// A connection on which too many answers wait ends.
+// A connection on which too many answers wait, since the peer does not read them, ends; until then
+// others get theirs.
 func TestTooManyAnswersWait(t *testing.T) {
 	w := newWorld(t, "memory")
 	n, p := w.met("alice")
-	c := w.conn(n, "wire@test")
+	c, other := w.conn(n, "wire@test"), w.started("bob")
 	tag := ei.Binary(make([]byte, 1<<20))
 	asks := genCallFrom(p.Self, tag, ei.Tuple{ei.Atom("is_auth"), ei.Atom("x")})
 	b := frame(t, dist.Control{Op: dist.OpRegSend, From: p.Self, ToName: "net_kernel"}, asks)
 	for written := 0; written < 3*link.SignalLimit && p.Write(b) == nil; written += len(b) {
+		reply := of(other.CallName(w.ctx(), "alice@test", "net_kernel", ei.Tuple{ei.Atom("is_auth"), ei.Atom("bob@test")})).must(t)
+		require.Equal(t, ei.Atom("yes"), reply)
 	}
 	require.ErrorIs(t, ended(t, c), transport.ErrQueueFull)
 }

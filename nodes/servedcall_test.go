@@ -46,8 +46,7 @@ func TestServerRepliesToAlias(t *testing.T) {
 // A Call that was read with CallOf no longer needs its message, whether or not the request was
 // decoded.
 func TestCallOfOutlivesItsMessage(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	b := box(t, n)
 	equalKeys := ei.Raw{116, 0, 0, 0, 2, 97, 1, 97, 1, 97, 1, 97, 2}
 	for _, request := range []ei.Term{ei.Binary("text"), equalKeys} {
@@ -59,7 +58,7 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 		frame, _ := m.mem.Inside()
 		clear(frame) // as the next user of the buffer may do
 		require.Equal(t, request, c.Request)
-		require.NoError(t, c.Reply(w.ctx(), 1))
+		require.NoError(t, c.Reply(soon(t), 1))
 		_, reply := p.Next()
 		require.Equal(t, ei.Tuple{tag, ei.Int(1)}, reply)
 	}
@@ -67,17 +66,16 @@ func TestCallOfOutlivesItsMessage(t *testing.T) {
 
 // If a call's connection has moved away and come back, the reply goes over the present connection.
 func TestReplyAfterTheConnectionIsBack(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	b := box(t, n)
 	p.Send(dist.Control{Op: dist.OpSend, To: b.Pid()}, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{p.Self, ei.Int(7)}, ei.Int(1)})
 	m := receive(t, b)
 	c, ok := b.CallOf(m)
 	require.True(t, ok)
-	moved := of(n.Conn("wire@test").Detach(w.ctx())).must(t)
-	require.ErrorIs(t, c.Reply(w.ctx(), "away"), ErrMoved)
-	of(n.Adopt(w.ctx(), moved)).must(t)
-	require.NoError(t, c.Reply(w.ctx(), "back"))
+	moved := of(n.Conn("wire@test").Detach(soon(t))).must(t)
+	require.ErrorIs(t, c.Reply(soon(t), "away"), ErrMoved)
+	of(n.Adopt(soon(t), moved)).must(t)
+	require.NoError(t, c.Reply(soon(t), "back"))
 	_, reply := p.Next()
 	require.Equal(t, ei.Tuple{ei.Int(7), ei.Binary("back")}, reply)
 }
@@ -85,8 +83,7 @@ func TestReplyAfterTheConnectionIsBack(t *testing.T) {
 // A refused request ends no monitor of another node's process, even if the peer uses that monitor's
 // reference as its tag.
 func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	b := box(t, n)
 	ref := ei.Ref{Node: "other@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
 	require.True(t, b.watched(ref, bonds.Watcher{Pid: ei.Pid{Node: "other@test", ID: 1, Creation: 77}}))
@@ -99,8 +96,7 @@ func TestRefusedCallEndsNoOtherMonitor(t *testing.T) {
 // The caller of a refused request gets a DOWN for the monitor with which it waits, whichever form
 // its tag has.
 func TestRefusedCallEndsItsMonitor(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	b := box(t, n)
 	ref := func(id uint32) ei.Ref {
 		return ei.Ref{Node: "wire@test", Creation: 77, Len: 3, ID: [5]uint32{id, 2, 3}}
@@ -124,8 +120,7 @@ func TestRefusedCallEndsItsMonitor(t *testing.T) {
 
 // The result of a Server's function is the reply, even if the Server's process has ended meanwhile.
 func TestServerRepliesAtItsEnd(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("bob")
+	n, p := newWorld(t, "memory").met("bob")
 	var self *Mailbox
 	self = serve(t, n, "srv", Server{Call: func(context.Context, *Call) (any, error) {
 		self.Close()
@@ -271,8 +266,7 @@ func one(context.Context, *Call) (any, error) { return 1, nil }
 
 // What rex is made to send to rex counts as the peer's that has asked for it.
 func TestSbcastCountsAsTheCallers(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls, cfg.OverflowLimit = 8, 8<<20 })
+	n, p := newWorld(t, "tcp").met("alice", func(cfg *Config) { cfg.MaxCalls, cfg.OverflowLimit = 8, 8<<20 })
 	n.Expose("m", "hang", func(ctx context.Context, _ []ei.Term) (any, error) { <-ctx.Done(); return 1, nil })
 	call := ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("hang"), ei.List{ei.Binary(make([]byte, 8000))}, ei.Atom("user")}
 	for range 3000 { // three times what a peer may take up
@@ -349,8 +343,7 @@ func manyAtoms(t *testing.T, n int) ei.Raw {
 // What rex is made to send is from the peer that has asked for it, also for the functions of a
 // Server.
 func TestSbcastIsFromThePeer(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	from := make(chan [2]*Conn, 1)
 	serve(t, n, "srv", Server{Info: func(ctx context.Context, _ *Mailbox, m *Message) {
 		from <- [2]*Conn{m.Conn(), ConnOf(ctx)}
@@ -364,8 +357,7 @@ func TestSbcastIsFromThePeer(t *testing.T) {
 
 // A peer cannot have a Server here send something else than a reply to a process here.
 func TestReplyIsAReply(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	b := box(t, n)
 	serve(t, n, "echo", Server{Call: func(_ context.Context, c *Call) (any, error) { return c.Request, nil }})
 	p.Say("echo", genCallFrom(b.Pid(), ei.Atom("$gen_cast"), ei.Atom("made up")))

@@ -141,8 +141,7 @@ func TestHandlerBesideEnd(t *testing.T) {
 
 // A message belongs to its Handler, even if the Handler panics: its memory must not be reused then.
 func TestHandlerKeepsAndPanics(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("bob")
+	n, p := newWorld(t, "memory").met("bob")
 	kept := make(chan *Message, 1)
 	h := handle(t, n, "h", func(_ *Mailbox, m *Message) { kept <- m; panic("a bug") })
 	p.Say("h", ei.Atom("mine"))
@@ -157,12 +156,11 @@ func TestHandlerKeepsAndPanics(t *testing.T) {
 // Close waits for no Handler that is told of the connection's end, also if Close is what ends the
 // connection.
 func TestCloseBesideHandler(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	isRead(p)
 	proceed := make(chan struct{})
 	h := handle(t, n, "h", func(*Mailbox, *Message) { <-proceed }, &MailboxOptions{TrapExit: true})
-	require.NoError(t, h.Link(w.ctx(), p.Self))
+	require.NoError(t, h.Link(soon(t), p.Self))
 	inTime(t, "Close", func() { require.NoError(t, n.Conn("wire@test").Close()) })
 	close(proceed)
 }

@@ -39,8 +39,7 @@ func TestCheckPeerPanics(t *testing.T) {
 // A Server's function that calls its own process is told so; goroutines that the function has
 // started may call it once the function has returned.
 func TestServerCallsItself(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("front")
+	n := newWorld(t, "tcp").started("front")
 	later := make(chan error, 1)
 	begin := make(chan struct{})
 	b := serve(t, n, "me", Server{Call: func(ctx context.Context, c *Call) (any, error) {
@@ -64,27 +63,26 @@ func TestServerCallsItself(t *testing.T) {
 		return ei.Atom("pong"), nil
 	}})
 	for _, request := range []string{"name", "pid"} {
-		require.Equal(t, ei.Atom("true"), of(n.Call(w.ctx(), b.Pid(), ei.Atom(request))).must(t), request)
+		require.Equal(t, ei.Atom("true"), of(n.Call(soon(t), b.Pid(), ei.Atom(request))).must(t), request)
 	}
-	of(n.Call(w.ctx(), b.Pid(), ei.Atom("later"))).must(t)
+	of(n.Call(soon(t), b.Pid(), ei.Atom("later"))).must(t)
 	close(begin)
 	require.NoError(t, <-later)
-	require.Nil(t, MailboxOf(w.ctx()))
+	require.Nil(t, MailboxOf(soon(t)))
 }
 
 // A server without functions answers calls all the same; a server with Info alone gets them there.
 func TestServerTakesNoCalls(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n := w.started("front")
+	n := newWorld(t, "tcp").started("front")
 	b := serve(t, n, "", Server{Cast: func(context.Context, ei.Term) {}})
-	v := of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t)
+	v := of(n.Call(soon(t), b.Pid(), ei.Atom("ping"))).must(t)
 	require.Equal(t, ei.Tuple{ei.Atom("error"), ei.Binary("the server takes no calls")}, v)
 	b = serve(t, n, "", Server{Info: func(ctx context.Context, self *Mailbox, m *Message) {
 		if c, ok := self.CallOf(m); ok {
 			_ = c.Reply(ctx, ei.Atom("pong"))
 		}
 	}})
-	v = of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t)
+	v = of(n.Call(soon(t), b.Pid(), ei.Atom("ping"))).must(t)
 	require.Equal(t, ei.Atom("pong"), v)
 }
 
@@ -94,8 +92,7 @@ func TestReplyIsNoTerm(t *testing.T) {
 	var log record
 	n := w.started("front", logsTo(&log))
 	b := serve(t, n, "", Server{Call: func(context.Context, *Call) (any, error) { return nil, nil }})
-	v := of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t)
-	require.Contains(t, v.(ei.Tuple)[0], ei.Atom("error"))
+	require.Contains(t, of(n.Call(w.ctx(), b.Pid(), ei.Atom("ping"))).must(t).(ei.Tuple)[0], ei.Atom("error"))
 	require.Eventually(t, func() bool {
 		return len(log.Lines("level=WARN", "the result of a server is no term", b.Pid().String())) == 1
 	}, tooLong, tick)

@@ -92,8 +92,7 @@ func TestServer(t *testing.T) {
 			{ei.Atom("twice"), ei.Binary("once")},
 			{ei.Atom("conn"), ei.Atom(map[bool]string{true: "true", false: "false"}[here != there])},
 		} {
-			got := of(call(tt.request)).must(t)
-			require.Equal(t, tt.want, got, tt.request)
+			require.Equal(t, tt.want, of(call(tt.request)).must(t), tt.request)
 		}
 		// a waiting caller gets an error
 		for _, request := range []ei.Atom{"nothing", "unencodable"} {
@@ -163,47 +162,9 @@ func TestCastErrors(t *testing.T) {
 	})
 }
 
-// What module sys says to a process is answered.
-func TestServerSystemMessages(t *testing.T) {
-	hereAndThere(t, func(t *testing.T, w *world, here, there *Node) {
-		r := newRecorder()
-		self := serve(t, there, "srv", r.server())
-		b := box(t, here)
-		ref := of(here.NewRef()).must(t)
-		from := ei.Tuple{b.Pid(), ref}
-		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, ei.Atom("get_state")}))
-		unknown := ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), ei.Atom("get_state")}}
-		require.Equal(t, ei.Tuple{ref, unknown}, term(t, b))
-		for request, shown := range map[string]ei.Term{
-			"\x68\x01w\x09terminate":                ei.Tuple{ei.Atom("terminate")}, // no reason
-			"t\x00\x00\x00\x02a\x01a\x01a\x01a\x01": ei.Atom("undecodable"),         // a key twice
-		} {
-			require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, ei.Raw(request)}))
-			answer := ei.Tuple{ei.Atom("error"), ei.Tuple{ei.Atom("unknown_system_msg"), shown}}
-			require.Equal(t, ei.Tuple{ref, answer}, term(t, b))
-		}
-		stop := ei.Tuple{ei.Atom("terminate"), ei.Atom("enough")}
-		require.NoError(t, b.Send(w.ctx(), self.Pid(), ei.Tuple{ei.Atom("system"), from, stop}))
-		require.Equal(t, ei.Tuple{ref, ei.Atom("ok")}, term(t, b))
-		require.Equal(t, ei.Atom("enough"), exited(t, self))
-		require.Empty(t, r.infos)
-	})
-}
-
-// A handler that leaves by runtime.Goexit, as a failing test does, ends its process.
-func TestServerGoexit(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
-	self := serve(t, n, "srv", newRecorder().server())
-	called := async(func() (ei.Term, error) { return n.Call(w.ctx(), self.Pid(), ei.Atom("goexit")) })
-	exitOf(t, arrives(t, called, "the call's error").err)
-	require.Error(t, self.Err())
-}
-
 // Messages from Erlang that do not have the form of a request do no harm.
 func TestServerOddMessages(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "tcp").met("alice")
 	r := newRecorder()
 	serve(t, n, "srv", r.server())
 	var plain atomic.Int64
@@ -383,8 +344,7 @@ func TestEndOfServerIsLogged(t *testing.T) {
 // A Server's function that sends to its own process does not wait for room, which only the function
 // itself could make.
 func TestServerSendsToItself(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	sent, got := make(chan error, 20), make(chan ei.Term, 20)
 	s := Server{
 		Cast: func(ctx context.Context, _ ei.Term) {
@@ -400,7 +360,7 @@ func TestServerSendsToItself(t *testing.T) {
 		},
 	}
 	b := serve(t, n, "s", s, &MailboxOptions{Limit: 1})
-	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
+	require.NoError(t, box(t, n).Cast(soon(t), b.Pid(), ei.Atom("go")))
 	for range 10 {
 		require.NoError(t, arrives(t, sent, "the end of a send"))
 	}
@@ -411,6 +371,6 @@ func TestServerSendsToItself(t *testing.T) {
 
 	// One that is to end when it is full does.
 	b = serve(t, n, "ends", s, &MailboxOptions{Limit: 1, Full: FullExit})
-	require.NoError(t, box(t, n).Cast(w.ctx(), b.Pid(), ei.Atom("go")))
+	require.NoError(t, box(t, n).Cast(soon(t), b.Pid(), ei.Atom("go")))
 	require.Equal(t, mailboxFull, exited(t, b))
 }

@@ -191,8 +191,7 @@ func TestShutdownTwice(t *testing.T) {
 // A function of OnDrain that ends its goroutine is one that has failed, whether the node waits for
 // it or not.
 func TestOnDrainGoexit(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	exits, calls := true, 0
 	n.OnDrain(func(context.Context) error {
 		if calls++; exits {
@@ -200,15 +199,15 @@ func TestOnDrainGoexit(t *testing.T) {
 		}
 		return nil
 	})
-	err := arrives(t, async(func() (int, error) { return 0, n.Drain(w.ctx()) }), "Drain").err
+	err := arrives(t, async(func() (int, error) { return 0, n.Drain(soon(t)) }), "Drain").err
 	require.ErrorIs(t, err, errDrainExits)
 	late := make(chan struct{})
 	n.OnDrain(func(context.Context) error { defer close(late); runtime.Goexit(); return nil })
 	arrives(t, late, "that of a node that drains already")
-	err = arrives(t, async(func() (int, error) { return 0, n.Drain(w.ctx()) }), "Drain").err
+	err = arrives(t, async(func() (int, error) { return 0, n.Drain(soon(t)) }), "Drain").err
 	require.ErrorIs(t, err, errDrainExits)
 	exits = false
-	require.NoError(t, n.Shutdown(w.ctx()))
+	require.NoError(t, n.Shutdown(soon(t)))
 	require.Equal(t, 3, calls)
 }
 

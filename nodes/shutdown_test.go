@@ -234,16 +234,15 @@ func TestShutdownNoWait(t *testing.T) {
 // peer.
 func TestShutdownOfLowerLevel(t *testing.T) {
 	t.Parallel() // it waits
-	w := newWorld(t, "tcp")
-	ca, cb := w.pair()
+	ca, cb := newWorld(t, "tcp").pair()
 	for i := range 100 {
-		require.NoError(t, ca.SendName(w.ctx(), "x", i))
+		require.NoError(t, ca.SendName(soon(t), "x", i))
 	}
-	require.NoError(t, ca.Node().Shutdown(w.ctx()))
+	require.NoError(t, ca.Node().Shutdown(soon(t)))
 	for range 100 {
 		receive(t, cb)
 	}
-	_, err := cb.Receive(w.ctx())
+	_, err := cb.Receive(soon(t))
 	require.ErrorIs(t, err, io.EOF)
 }
 

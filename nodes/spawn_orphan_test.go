@@ -82,8 +82,7 @@ func TestSpawnOrphan(t *testing.T) {
 // So it is with a process of the same node, which is made in the same moment: after a normal end of
 // its parent it lives.
 func TestSpawnOrphanHere(t *testing.T) {
-	w := newWorld(t, "memory")
-	a := w.started("alice")
+	a := newWorld(t, "memory").started("alice")
 	runs := make(chan int, 1)
 	a.Expose("m", "child", func(ctx context.Context, _ []ei.Term) (any, error) {
 		runs <- len(linksOf(MailboxOf(ctx)))
@@ -91,10 +90,10 @@ func TestSpawnOrphanHere(t *testing.T) {
 	})
 	b := box(t, a)
 	ref := of(a.newCallRef()).must(t)
-	require.NoError(t, b.awaitSpawn(w.ctx(), ref, a.Name(), nil))
+	require.NoError(t, b.awaitSpawn(soon(t), ref, a.Name(), nil))
 	require.NoError(t, b.Close())
 	c := calling{n: a, from: b.pid, ref: ref}
-	require.NoError(t, c.request(w.ctx(), a.Name(), newProcess(otp.SpawnOptions{Link: true}, "m", "child", nil)))
+	require.NoError(t, c.request(soon(t), a.Name(), newProcess(otp.SpawnOptions{Link: true}, "m", "child", nil)))
 	require.Zero(t, arrives(t, runs, "the child"), "links")
 	require.Empty(t, a.procs.orphans.reasons)
 	nothingLeft(t, a)

@@ -49,10 +49,9 @@ func TestParentMoves(t *testing.T) {
 // A parent that has ended before the answer to its request, and before its node moves: the child is
 // told the parent's exit reason all the same.
 func TestOrphanMoves(t *testing.T) {
-	w := newWorld(t, "tcp")
-	n, p := w.met("front")
+	n, p := newWorld(t, "tcp").met("front")
 	b := box(t, n)
-	of(b.SpawnRequest(w.ctx(), "wire@test", &SpawnOptions{Link: true}, "m", "f")).must(t)
+	of(b.SpawnRequest(soon(t), "wire@test", &SpawnOptions{Link: true}, "m", "f")).must(t)
 	q, _ := p.Next()
 	b.Exit(ei.Atom("enough"))
 	n = upgrade(t, n)

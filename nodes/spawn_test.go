@@ -193,17 +193,16 @@ func TestMailboxSpawnAnswers(t *testing.T) {
 // What a called function prints goes to the group leader of the context; without one to a process
 // that answers, so that the function does not wait.
 func TestGroupLeader(t *testing.T) {
-	w := newWorld(t, "memory")
-	a, p := w.met("alice")
+	a, p := newWorld(t, "memory").met("alice")
 	b := box(t, a)
 	leader := box(t, a).Pid()
-	ctx := WithGroupLeader(w.ctx(), leader)
+	ctx := WithGroupLeader(soon(t), leader)
 	made := ei.Pid{Node: "wire@test", ID: 1 << 28, Creation: 77} // that node cannot have made it
 	kernel := a.Whereis("net_kernel").Pid()
 	for _, tt := range []struct {
 		ctx  context.Context
 		want ei.Pid
-	}{{ctx, leader}, {w.ctx(), kernel}, {WithGroupLeader(ctx, made), kernel}} {
+	}{{ctx, leader}, {soon(t), kernel}, {WithGroupLeader(ctx, made), kernel}} {
 		require.NoError(t, a.ERPCCast(tt.ctx, "wire@test", "m", "f"))
 		q, _ := p.Next()
 		require.Equal(t, tt.want, q.GroupLeader)
@@ -245,7 +244,7 @@ func TestGroupLeader(t *testing.T) {
 		require.Equal(t, "{io_reply,7,"+want+"}", reply.String(), request)
 	}
 	request := ei.Tuple{ei.Atom("io_request"), b.Pid(), ei.Int(7), parse(t, "{put_chars, unicode, []}")}
-	require.NoError(t, b.Send(w.ctx(), kernel, request))
+	require.NoError(t, b.Send(soon(t), kernel, request))
 	require.Equal(t, "{io_reply,7,ok}", term(t, b).String())
 	for _, odd := range []string{"{io_request, x, 1, getopts}", "{io_request, 1, 2}", "{io_request}"} { // nobody to answer
 		p.Send(dist.Control{Op: dist.OpSend, To: kernel}, parse(t, odd))

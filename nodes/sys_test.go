@@ -53,6 +53,8 @@ func TestSysMessages(t *testing.T) {
 		is(`{ok,#{<<"total">> => 5}}`, ei.Atom("get_state"))
 		is(status("running", "[]", "[]"), ei.Atom("get_status"))
 		is("{error,{unknown_system_msg,what}}", ei.Atom("what"))
+		is("{error,{unknown_system_msg,{terminate}}}", ei.T("terminate"))
+		is("{error,{unknown_system_msg,undecodable}}", ei.Raw("t\x00\x00\x00\x02a\x01a\x01a\x01a\x01")) // a key twice
 		is("{error,{unknown_system_msg,{change_code,m,1,x}}}", ei.T("change_code", ei.Atom("m"), 1, ei.Atom("x")))
 		is("{error,{unknown_system_msg,{replace_state,f}}}", ei.T("replace_state", ei.Atom("f")))
 
@@ -116,8 +118,7 @@ func TestSysMessages(t *testing.T) {
 // A suspended server takes what sys sends in the order in which it came, priority before the rest,
 // and nothing is lost.
 func TestSuspendKeepsMessages(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	var got []string
 	s := serve(t, n, "srv", Server{
 		Info:  func(_ context.Context, _ *Mailbox, m *Message) { v, _ := m.Term(); got = append(got, v.String()) },
@@ -125,7 +126,7 @@ func TestSuspendKeepsMessages(t *testing.T) {
 	}, &MailboxOptions{Priority: true, Limit: 2000})
 	alias := of(s.Alias(context.Background(), AliasPriority)).must(t)
 	b := box(t, n)
-	ctx := (&run{}).within(w.ctx()) // does not wait for room
+	ctx := (&run{}).within(soon(t)) // does not wait for room
 	ask := func(request ei.Atom) {
 		require.NoError(t, b.Send(ctx, s.Pid(), ei.T("system", ei.Tuple{b.Pid(), ei.Atom("t")}, request)))
 	}
@@ -152,14 +153,13 @@ func TestSuspendKeepsMessages(t *testing.T) {
 	require.Zero(t, n.overflow.Held())
 
 	require.Equal(t, "ok", sysCall(t, b, s.Pid(), ei.Atom("suspend")))
-	require.NoError(t, b.Send(w.ctx(), s.Pid(), 1))
-	require.NoError(t, n.Shutdown(w.ctx()), "it does not wait for a suspended server")
+	require.NoError(t, b.Send(soon(t), s.Pid(), 1))
+	require.NoError(t, n.Shutdown(soon(t)), "it does not wait for a suspended server")
 }
 
 // Terminate is called once, whatever the end, and before others hear of it if that can be.
 func TestServerTerminate(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	parent := trapping(t, n)
 	for name, tt := range map[string]struct {
 		end    func(s *Mailbox)
@@ -169,15 +169,15 @@ func TestServerTerminate(t *testing.T) {
 		"sys": {func(s *Mailbox) {
 			require.Equal(t, "ok", sysCall(t, box(t, n), s.Pid(), ei.T("terminate", ei.Atom("stop"))))
 		}, "stop", false},
-		"panic":    {func(s *Mailbox) { require.NoError(t, parent.Send(w.ctx(), s.Pid(), ei.Atom("panic"))) }, `{go_panic,<<"a bug">>}`, false},
-		"parent":   {func(s *Mailbox) { require.NoError(t, parent.SendExit(w.ctx(), s.Pid(), ei.Atom("shutdown"))) }, "shutdown", false},
-		"stranger": {func(s *Mailbox) { require.NoError(t, box(t, n).SendExit(w.ctx(), s.Pid(), ei.Atom("kill"))) }, "killed", true},
+		"panic":    {func(s *Mailbox) { require.NoError(t, parent.Send(soon(t), s.Pid(), ei.Atom("panic"))) }, `{go_panic,<<"a bug">>}`, false},
+		"parent":   {func(s *Mailbox) { require.NoError(t, parent.SendExit(soon(t), s.Pid(), ei.Atom("shutdown"))) }, "shutdown", false},
+		"stranger": {func(s *Mailbox) { require.NoError(t, box(t, n).SendExit(soon(t), s.Pid(), ei.Atom("kill"))) }, "killed", true},
 		"Exit":     {func(s *Mailbox) { s.Exit(ei.Atom("x")) }, "x", true},
 		"Close":    {func(s *Mailbox) { s.Close() }, "normal", true},
 		"suspended": {func(s *Mailbox) {
 			require.Equal(t, "ok", sysCall(t, box(t, n), s.Pid(), ei.Atom("suspend")))
-			require.NoError(t, parent.Send(w.ctx(), s.Pid(), ei.Atom("panic")))
-			require.NoError(t, parent.SendExit(w.ctx(), s.Pid(), ei.Atom("why")))
+			require.NoError(t, parent.Send(soon(t), s.Pid(), ei.Atom("panic")))
+			require.NoError(t, parent.SendExit(soon(t), s.Pid(), ei.Atom("why")))
 		}, "why", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
@@ -52,8 +51,7 @@ func conversation(ctx context.Context) error {
 }
 
 func TestSpawnedFunctionConverses(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	n.Expose("m", "converse", FuncOf(conversation))
 	ref, pid := p.start(1, "converse", ei.List{ei.Atom("monitor"), ei.Atom("link")})
 	for i := range 3 { // also what comes before the function has asked for its mailbox
@@ -260,23 +258,21 @@ func TestCalledFunctionIsAProcess(t *testing.T) {
 
 // A goroutine that outlives its function finds a process that has ended.
 func TestMailboxOfAFunctionThatIsOver(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	contexts := make(chan context.Context, 1)
 	n.Expose("m", "f", FuncOf(func(ctx context.Context) { contexts <- ctx }))
-	of(n.RPC(w.ctx(), n.Name(), "m", "f")).must(t)
+	of(n.RPC(soon(t), n.Name(), "m", "f")).must(t)
 	box := MailboxOf(arrives(t, contexts, "the context"))
 	require.ErrorContains(t, box.Err(), "normal")
 	require.Equal(t, 2, n.Stats().Mailboxes)
-	of(n.RPC(w.ctx(), n.Name(), "m", "f")).must(t)
+	of(n.RPC(soon(t), n.Name(), "m", "f")).must(t)
 	n.Close()
 	require.ErrorContains(t, MailboxOf(arrives(t, contexts, "the context")).Err(), "shutdown")
 }
 
 // A function that cannot know its process keeps no messages.
 func TestBlindFunctionKeepsNoMessages(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	goOn, begun := make(chan struct{}), make(chan struct{}, 1)
 	n.Expose("m", "blind", FuncOf(func() { begun <- struct{}{}; <-goOn }))
 	ref, pid := p.start(1, "blind", ei.List{ei.Atom("monitor")})
@@ -368,15 +364,14 @@ func TestLimitOfAFunction(t *testing.T) {
 
 // A limit that is raised makes room for what overflows, and for who waits.
 func TestLimitRaised(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice")
+	n, p := newWorld(t, "memory").met("alice")
 	full := registered(t, n, "full", &MailboxOptions{Limit: 1})
 	for i := range 3 {
 		p.Say("full", ei.Int(i))
 	}
 	require.Eventually(t, func() bool { return unreadOf(full) == 3 }, tooLong, tick)
 	require.NotZero(t, n.Stats().Overflow)
-	waits := async(func() (int, error) { return 0, box(t, n).Send(w.ctx(), full.Pid(), ei.Int(3)) })
+	waits := async(func() (int, error) { return 0, box(t, n).Send(soon(t), full.Pid(), ei.Int(3)) })
 	require.Eventually(t, func() bool { full.mu.Lock(); defer full.mu.Unlock(); return full.inbox.RoomAwaited() }, tooLong, tick)
 	require.ErrorContains(t, full.SetLimit(-1, FullBlock), "the limit is -1")
 	require.NoError(t, full.SetLimit(0, FullBlock))
@@ -387,42 +382,9 @@ func TestLimitRaised(t *testing.T) {
 	}
 }
 
-// Ten thousand at once, and nothing is left of them.
-func TestManySpawnedFunctions(t *testing.T) {
-	need.Long(t, 30*time.Second)
-	const many = 10_000
-	w := newWorld(t, "memory")
-	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 4 * many })
-	n.Expose("m", "converse", FuncOf(conversation))
-	before := runtime.NumGoroutine()
-	pids := make([]ei.Pid, many)
-	for i := range pids {
-		_, pids[i] = p.start(uint32(i), "converse", ei.List{})
-	}
-	require.Equal(t, many+2, n.Stats().Mailboxes)
-	go func() {
-		for i, pid := range pids {
-			p.tell(pid, ei.Tuple{p.Self, ei.Int(i)})
-		}
-	}()
-	seen := map[ei.Pid]bool{}
-	for range pids {
-		_, got := p.Next()
-		seen[got.(ei.Tuple)[0].(ei.Pid)] = true
-	}
-	require.Len(t, seen, many)
-	for _, pid := range pids {
-		p.tell(pid, ei.Atom("normal"))
-	}
-	left := func() bool { return n.Stats().Mailboxes == 2 && runtime.NumGoroutine() < before+10 }
-	require.Eventually(t, left, tooLong, tick)
-	require.Zero(t, n.Stats().Overflow)
-}
-
 // Labels are terms; they move with the node (see TestLabelMoves).
 func TestLabel(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.node("alice")
+	n := newWorld(t, "memory").node("alice")
 	box := box(t, n)
 	require.Nil(t, box.Label())
 	require.NoError(t, box.SetLabel([]any{"shop", 5}))
@@ -457,8 +419,7 @@ func TestFunctionKeepsArguments(t *testing.T) {
 		want := bytes.Repeat([]byte{byte(i / 2)}, 200)
 		k := <-kept
 		require.Equal(t, want, k.bin)
-		v := of(k.raw.Decode()).must(t)
-		require.Equal(t, ei.Binary(want), v)
+		require.Equal(t, ei.Binary(want), of(k.raw.Decode()).must(t))
 		require.Equal(t, ei.Binary(want), k.term)
 		require.Equal(t, []ei.Term{ei.Binary(want), ei.Binary(want), ei.Binary(want)}, <-terms)
 	}

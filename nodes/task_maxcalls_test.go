@@ -43,8 +43,7 @@ func TestMaxCallsOfOnePeer(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), tooLong)
 			defer cancel()
 			for range 20 {
-				got := of(bob.RPC(ctx, "alice@test", "m", "f")).must(t)
-				require.Equal(t, ei.Int(7), got)
+				require.Equal(t, ei.Int(7), of(bob.RPC(ctx, "alice@test", "m", "f")).must(t))
 			}
 			require.Empty(t, running)
 			// its places become free once its functions have ended
@@ -220,8 +219,7 @@ func TestMaxCallsRefuses(t *testing.T) {
 		ctl, _ := p.Next()
 		require.Equal(t, dist.OpSpawnReply, ctl.Op)
 		require.Zero(t, ctl.Flags)
-		result := of(ctl.Result.Decode()).must(t)
-		require.Equal(t, ei.Atom("system_limit"), result)
+		require.Equal(t, ei.Atom("system_limit"), of(ctl.Result.Decode()).must(t))
 		require.Zero(t, time.Since(begin), "at once")
 		require.EqualValues(t, 5, n.Stats().CallsRefused)
 		from := asked[1].(ei.Tuple)
@@ -235,11 +233,10 @@ func TestMaxCallsRefuses(t *testing.T) {
 
 // A call on the node itself that gets no place ends with its context.
 func TestMaxCallsHere(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	n := newWorld(t, "memory").started("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
 	running, release := make(chan struct{}, 1), make(chan struct{})
 	n.Expose("m", "wait", func(context.Context, []ei.Term) (any, error) { running <- struct{}{}; <-release; return 1, nil })
-	first := async(func() (ei.Term, error) { return n.RPC(w.ctx(), "alice@test", "m", "wait") })
+	first := async(func() (ei.Term, error) { return n.RPC(soon(t), "alice@test", "m", "wait") })
 	arrives(t, running, "the call")
 	inTime(t, "RPC", func() {
 		_, err := n.RPC(brief(t), "alice@test", "m", "wait")
@@ -253,8 +250,7 @@ func TestMaxCallsHere(t *testing.T) {
 
 // A process that an exit signal ends holds no place, whatever its function does.
 func TestMaxCallsOfKilledProcess(t *testing.T) {
-	w := newWorld(t, "memory")
-	n, p := w.met("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
+	n, p := newWorld(t, "memory").met("alice", func(cfg *Config) { cfg.MaxCalls = 1 })
 	stop := make(chan struct{})
 	defer close(stop)
 	n.Expose("m", "deaf", func(context.Context, []ei.Term) (any, error) { <-stop; return 1, nil })
@@ -311,27 +307,4 @@ func TestCallsReadAfterTheEnd(t *testing.T) {
 		Payload: encode(t, ei.List{ei.Atom("res"), ei.Atom("m"), ei.Atom("hang"), ei.List{}})})
 	require.Eventually(t, func() bool { return n.Stats().Calls == 0 && n.life.Work.None() }, tooLong, tick)
 	require.Zero(t, n.requests.Held())
-}
-
-// Calls whose callers give up while they wait for a place are over at once, whoever has the places.
-func TestMaxCallsOfCallersThatGiveUp(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice", func(cfg *Config) { cfg.MaxCalls = 2 })
-	running := exposeHang(n)
-	bob := w.started("bob")
-	go func() { _, _ = bob.RPC(w.ctx(), n.Name(), "m", "hang") }()
-	arrives(t, running, "the call")
-	held := n.requests.Held()
-	ctx, cancel := context.WithCancel(w.ctx())
-	calls := make(chan error, 100)
-	for range cap(calls) {
-		go func() { _, err := bob.RPC(ctx, n.Name(), "m", "hang"); calls <- err }()
-	}
-	require.Eventually(t, func() bool { return n.Stats().CallsWaiting == cap(calls) }, tooLong, tick)
-	cancel()
-	for range cap(calls) {
-		require.ErrorIs(t, arrives(t, calls, "a call"), context.Canceled)
-	}
-	require.Eventually(t, func() bool { return n.Stats().CallsWaiting == 0 && n.requests.Held() == held }, tooLong, tick)
-	require.Equal(t, 1, n.Stats().Calls)
 }

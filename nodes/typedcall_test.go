@@ -155,8 +155,7 @@ func TestMessages(t *testing.T) {
 	w := newWorld(t, "memory")
 	here := w.started("alice")
 	there := w.started("bob", logsTo(&log))
-	b := trapping(t, there)
-	require.NoError(t, there.Register(t.Context(), "items", b))
+	b := registered(t, there, "items", &MailboxOptions{TrapExit: true})
 	from := box(t, here)
 	require.NoError(t, from.Link(w.ctx(), b.Pid()))
 	for _, v := range []any{item{"A1", 1}, ei.Atom("what"), 1, item{"B2", 2}, map[ei.Atom]any{"sku": 1}, item{"C3", 3}} {
@@ -189,8 +188,7 @@ func TestMessages(t *testing.T) {
 	for v, err := range Messages[item](ctx, full) {
 		require.Fail(t, "the context has ended", "%v %v", v, err)
 	}
-	m := receive(t, full)
-	require.Equal(t, ei.Raw("w\x04left"), m.Payload)
+	require.Equal(t, ei.Raw("w\x04left"), receive(t, full).Payload)
 	for _, err := range Messages[chan int](w.ctx(), full) {
 		require.ErrorAs(t, err, new(*ei.MappingError))
 	}

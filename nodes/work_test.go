@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
@@ -137,9 +138,7 @@ func TestFunctionsOnKeptGoroutines(t *testing.T) {
 	for i := range callers {
 		all.Go(func() {
 			for j := range times {
-				if err := once([]string{"rpc", "erpc"}[(i+j)%2], i*times+j); err != nil {
-					t.Error(err)
-				}
+				assert.NoError(t, once([]string{"rpc", "erpc"}[(i+j)%2], i*times+j))
 			}
 		})
 	}
@@ -199,12 +198,11 @@ func TestBlockedFunctionsDelayNothing(t *testing.T) {
 
 // The context of a function, which is made as far as it is asked for, is one like others.
 func TestFunctionContext(t *testing.T) {
-	w := newWorld(t, "memory")
-	n := w.started("alice")
+	n := newWorld(t, "memory").started("alice")
 	begun, ends := make(chan context.Context), make(chan struct{})
 	n.Expose("m", "f", func(ctx context.Context, _ []ei.Term) (any, error) { begun <- ctx; <-ends; return 1, nil })
 	call := func() (context.Context, <-chan result[ei.Term]) {
-		done := async(func() (ei.Term, error) { return n.ERPC(w.ctx(), "alice@test", "m", "f") })
+		done := async(func() (ei.Term, error) { return n.ERPC(soon(t), "alice@test", "m", "f") })
 		return arrives(t, begun, "the function"), done
 	}
 	type key struct{}

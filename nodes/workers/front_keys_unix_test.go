@@ -20,13 +20,10 @@ import (
 // used, and so is what they have put into a session that nobody has taken.
 func TestKeysAreCleared(t *testing.T) {
 	keys := []byte("the keys of the session")
-	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
-	require.NoError(t, err)
+	waits := of(talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})).must(t)
 	encoded := base64.StdEncoding.EncodeToString(keys)
-	front, err := form.Write(t.Context().Err, states.KindFront, &states.Front{Crew: []states.Crewman{{Unsent: waits}}})
-	require.NoError(t, err)
-	worker, err := form.Write(t.Context().Err, states.KindWorker, &states.Worker{Unsent: waits, Work: waits})
-	require.NoError(t, err)
+	front := of(form.Write(t.Context().Err, states.KindFront, &states.Front{Crew: []states.Crewman{{Unsent: waits}}})).must(t)
+	worker := of(form.Write(t.Context().Err, states.KindWorker, &states.Worker{Unsent: waits, Work: waits})).must(t)
 	for _, tt := range []struct {
 		state []byte
 		end   func(f *Front, node *nodes.Frozen, state []byte)
@@ -41,14 +38,11 @@ func TestKeysAreCleared(t *testing.T) {
 	} {
 		state := bytes.Clone(tt.state)
 		require.Contains(t, string(state), encoded)
-		f, err := newFront(Config{Workers: 1})
-		require.NoError(t, err)
-		n, err := nodes.New(nodes.Config{Name: "a@b", Cookie: "c", Resolver: nodes.Static{}})
-		require.NoError(t, err)
+		f := of(newFront(Config{Workers: 1})).must(t)
+		n := of(nodes.New(nodes.Config{Name: "a@b", Cookie: "c", Resolver: nodes.Static{}})).must(t)
 		t.Cleanup(func() { require.NoError(t, n.Close()) })
 		f.join(insideOf(n))
-		node, err := f.n.Still(soon(t))
-		require.NoError(t, err)
+		node := of(f.n.Still(soon(t))).must(t)
 		tt.end(f, node, state)
 		require.NotContains(t, string(state), encoded)
 	}

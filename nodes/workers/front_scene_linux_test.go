@@ -69,8 +69,7 @@ func newFrontScene(t *testing.T, sessions int, short bool) *frontScene {
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
 	for i, end := range []*os.File{one, other} {
-		text, err := json.Marshal(frontOrder{Heir: i == 1, Short: short})
-		require.NoError(t, err)
+		text := of(json.Marshal(frontOrder{Heir: i == 1, Short: short})).must(t)
 		k.sides[i] = party.Start(t, []string{frontVariable + "=" + string(text), k.mark()}, end)
 		require.NoError(t, end.Close())
 	}
@@ -82,12 +81,10 @@ func newFrontScene(t *testing.T, sessions int, short bool) *frontScene {
 	}
 	require.Len(t, k.pids, frontWorkers)
 	addr := mustParse(k.start[0].Addr)
-	at, err := transport.AddrPort(addr)
-	require.NoError(t, err)
+	at := of(transport.AddrPort(addr)).must(t)
 	k.port = int(at.Port())
 	for i := range sessions {
-		p, err := k.meet(i)
-		require.NoError(t, err)
+		p := of(k.meet(i)).must(t)
 		k.peers = append(k.peers, p)
 	}
 	k.served() // this also makes a way from one worker to the other
@@ -444,8 +441,7 @@ type lateComer struct {
 
 func (k *frontScene) comeLate() {
 	k.t.Helper()
-	n, err := nodes.New(nodes.Config{Name: "late@127.0.0.1", Cookie: "secret", Resolver: k.dir})
-	require.NoError(k.t, err)
+	n := of(nodes.New(nodes.Config{Name: "late@127.0.0.1", Cookie: "secret", Resolver: k.dir})).must(k.t)
 	ctx, cancel := context.WithCancel(context.Background())
 	k.late = lateComer{stop: cancel, came: async(func() (ei.Term, error) {
 		for {

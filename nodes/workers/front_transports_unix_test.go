@@ -63,8 +63,7 @@ func TestFrontTransportsOfOneName(t *testing.T) {
 		moved = append(moved, l.Transport())
 	}
 	require.True(t, slices.Equal(transports, moved))
-	_, err := w.f.UpgradeWorkers(soon(t))
-	require.NoError(t, err)
+	of(w.f.UpgradeWorkers(soon(t))).must(t)
 	for i, n := range peers {
 		require.Equal(t, max(0, i-1), int(w.rpc(n, "carriage", ei.Atom(n.Name())).(ei.Tuple)[1].(ei.Int)))
 	}

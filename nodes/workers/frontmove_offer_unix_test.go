@@ -40,8 +40,7 @@ func TestOfferRefusesEarly(t *testing.T) {
 			one, file, err := handoff.ChannelPair()
 			require.NoError(t, err)
 			defer one.Close()
-			other, err := handoff.FileChannel(file)
-			require.NoError(t, err)
+			other := of(handoff.FileChannel(file)).must(t)
 			taken := async(func() (handoff.Taken, error) {
 				defer other.Close()
 				stage := func(context.Context, []byte, []int) (handoff.Staged, error) { return nil, errors.ErrUnsupported }

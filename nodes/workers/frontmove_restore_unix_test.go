@@ -26,9 +26,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 	const one, two = 1, 2 // the lines, behind the listener
 	state := func(s *states.Node) []byte {
 		s.Name, s.Creation, s.Started = "a@b", 4, true
-		b, err := form.Write(t.Context().Err, states.KindNode, s)
-		require.NoError(t, err)
-		return b
+		return of(form.Write(t.Context().Err, states.KindNode, s)).must(t)
 	}
 	tcp := states.TransportID{Plugin: "tcp"}
 	listens := state(&states.Node{Listeners: []states.Listener{{TransportID: tcp, Descriptor: 0, Serves: true}}})
@@ -36,14 +34,12 @@ func TestRestoreFrontRefuses(t *testing.T) {
 		return states.Crewman{Slot: slot, Part: part, PID: os.Getpid(), Line: line, Ready: true}
 	}
 	pair := []states.Crewman{worker(0, 1, one), worker(1, 2, two)}
-	names, err := nametable.New()
-	require.NoError(t, err)
+	names := of(nametable.New()).must(t)
 	defer names.Close()
 	require.NoError(t, names.Enter("x"))
 	// of this process, where the system has handles
 	handle := func(at int) states.Place { return 0 }
-	own, err := os.FindProcess(os.Getpid())
-	require.NoError(t, err)
+	own := of(os.FindProcess(os.Getpid())).must(t)
 	if own.WithHandle(func(uintptr) {}) == nil {
 		handle = states.At
 	}
@@ -85,14 +81,11 @@ func TestRestoreFrontRefuses(t *testing.T) {
 			if s.Crew == nil {
 				s.Crew = pair
 			}
-			b, err := form.Write(t.Context().Err, states.KindFront, &s)
-			require.NoError(t, err)
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			require.NoError(t, err)
+			b := of(form.Write(t.Context().Err, states.KindFront, &s)).must(t)
+			l := of(net.Listen("tcp", "127.0.0.1:0")).must(t)
 			var fds []int
 			if s.Descriptors > 0 {
-				file, err := l.(*net.TCPListener).File()
-				require.NoError(t, err)
+				file := of(l.(*net.TCPListener).File()).must(t)
 				fds = duplicates(t, []int{int(file.Fd())})
 				require.NoError(t, file.Close())
 			}
@@ -154,8 +147,7 @@ func TestRestoreFrontRefuses(t *testing.T) {
 
 // A state that no worker can have is refused, too.
 func TestRestoreWorkerRefuses(t *testing.T) {
-	node, err := form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4})
-	require.NoError(t, err)
+	node := of(form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4})).must(t)
 	for _, tt := range []struct {
 		name         string
 		part, latest int
@@ -192,29 +184,24 @@ func TestRestoreWorkerRefuses(t *testing.T) {
 // A worker that goes on gives back a name that its old process had claimed and not registered, and
 // erases the keys in the state.
 func TestRestoredWorkerReleasesNames(t *testing.T) {
-	node, err := form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4, Started: true})
-	require.NoError(t, err)
+	node := of(form.Write(t.Context().Err, states.KindNode, &states.Node{Name: "a@b", Creation: 4, Started: true})).must(t)
 	keys := []byte("the keys of the session")
-	waits, err := talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})
-	require.NoError(t, err)
+	waits := of(talk.Describe(new(descriptor.Table), []talk.Message{&talk.Session{State: keys}})).must(t)
 	state := states.Worker{Node: node, Part: 1, Latest: 1, Claimed: []states.Name{{Name: "x"}}, Unsent: waits}
-	b, err := form.Write(t.Context().Err, states.KindWorker, &state)
-	require.NoError(t, err)
+	b := of(form.Write(t.Context().Err, states.KindWorker, &state)).must(t)
 	encoded := base64.StdEncoding.EncodeToString(keys)
 	require.Contains(t, string(b), encoded)
 	ours, theirs, err := handoff.PacketPair()
 	require.NoError(t, err)
 	fds := duplicates(t, []int{int(ours.Fd())})
 	require.NoError(t, ours.Close())
-	socket, err := handoff.FileConn(theirs)
-	require.NoError(t, err)
+	socket := of(handoff.FileConn(theirs)).must(t)
 	front, err := talk.New(socket)
 	require.NoError(t, err)
 	said := make(chan talk.Message, 64)
 	go func() { _ = front.Read(func(m talk.Message) { said <- m }) }()
 	h := &workerHeir{cfg: nodes.Config{Cookie: "c", Resolver: nodes.Static{}}}
-	_, err = h.stage(t.Context(), b, fds)
-	require.NoError(t, err)
+	of(h.stage(t.Context(), b, fds)).must(t)
 	require.NoError(t, h.Start(soon(t)))
 	require.NotContains(t, string(b), encoded)
 	for m := arrives(t, said, "the name"); ; m = arrives(t, said, "the name") {

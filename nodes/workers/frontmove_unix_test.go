@@ -177,8 +177,7 @@ func TestWorkersMove(t *testing.T) {
 		for _, info := range w.f.Workers() {
 			before[info.Slot] = info.PID
 		}
-		list, err := w.f.UpgradeWorkers(soon(t))
-		require.NoError(t, err)
+		list := of(w.f.UpgradeWorkers(soon(t))).must(t)
 		require.Len(t, list, 3)
 		for _, u := range list {
 			require.NoError(t, u.Err)
@@ -232,8 +231,7 @@ func TestConnectionBreaksInMove(t *testing.T) {
 	at := w.worker(n)
 	serve(t, n, "me", echoes)
 	c := n.Conn(frontName)
-	list, err := w.f.UpgradeWorkers(soon(t))
-	require.NoError(t, err)
+	list := of(w.f.UpgradeWorkers(soon(t))).must(t)
 	for _, u := range list {
 		require.NoError(t, u.Err)
 		if u.Old == at {
@@ -270,8 +268,7 @@ func TestSlowSuccessor(t *testing.T) {
 	late := w.node("late@127.0.0.1")
 	require.Equal(t, old, w.worker(late), "who comes meanwhile is served")
 	r := arrives(t, upgrade, "the upgrade")
-	list, err := r.v, r.err
-	require.NoError(t, err)
+	list := of(r.v, r.err).must(t)
 	require.Len(t, list, 1)
 	require.NoError(t, list[0].Err)
 	require.Equal(t, old, list[0].Old)

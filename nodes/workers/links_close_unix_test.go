@@ -97,8 +97,7 @@ func TestHandlerClosesShadow(t *testing.T) {
 	for range 5 {
 		joe, closer := w.start(y, ""), w.rpc(y, "closer").(ei.Pid)
 		require.NoError(t, b.Link(soon(t), joe))
-		_, err := x.Call(soon(t), joe, ei.Atom("pid")) // joe has heard of the link
-		require.NoError(t, err)
+		of(x.Call(soon(t), joe, ei.Atom("pid"))).must(t) // joe has heard of the link
 		c := x.Conn(frontName)
 		require.NoError(t, b.Send(soon(t), closer, ei.Atom("close")))
 		_, why := reason(t, b, dist.OpExit)

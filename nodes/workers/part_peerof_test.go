@@ -15,8 +15,7 @@ import (
 func TestPeerOf(t *testing.T) {
 	name := func(n protocol.Name) string {
 		n.Version = dist.Version6
-		b, err := protocol.AppendName(nil, n)
-		require.NoError(t, err)
+		b := of(protocol.AppendName(nil, n)).must(t)
 		return string(b)
 	}
 	packet := func(size int, body string, claimed int) string {

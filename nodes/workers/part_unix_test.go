@@ -37,14 +37,10 @@ func (w *world) worker(alive string, limit time.Duration, edit ...func(*nodes.Co
 	t.Helper()
 	one, other, err := handoff.PacketPair()
 	require.NoError(t, err)
-	a, err := handoff.FileConn(one)
-	require.NoError(t, err)
-	b, err := handoff.FileConn(other)
-	require.NoError(t, err)
-	ours, err := talk.New(a)
-	require.NoError(t, err)
-	theirs, err := talk.New(b)
-	require.NoError(t, err)
+	a := of(handoff.FileConn(one)).must(t)
+	b := of(handoff.FileConn(other)).must(t)
+	ours := of(talk.New(a)).must(t)
+	theirs := of(talk.New(b)).must(t)
 	l := &loneWorker{node: insideOf(w.node(alive, edit...)), front: ours, asked: make(chan talk.Message, 64)}
 	p := newPart(l.node, 1, theirs)
 	l.part = p
@@ -100,8 +96,7 @@ func TestGivesBackWhatNobodyAwaits(t *testing.T) {
 // process it moves to gives those back which nobody there has, and the ways that other workers wait
 // for.
 func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
-	w := newWorld(t)
-	n := w.worker("front", tooLong)
+	n := newWorld(t).worker("front", tooLong)
 	known := func() (names, linkRequests int) {
 		var s states.Worker
 		n.part.mu.Lock()
@@ -148,8 +143,7 @@ func TestWorkerTakesAlongWhatFrontKnows(t *testing.T) {
 func TestReaderAwaitsFront(t *testing.T) {
 	w := newWorld(t)
 	n := w.worker("front", time.Millisecond)
-	b := box(t, w.started("peer"))
-	require.NoError(t, b.SendName(soon(t), n.Name(), "joe", 1))
+	require.NoError(t, box(t, w.started("peer")).SendName(soon(t), n.Name(), "joe", 1))
 	asked := arrives(t, n.asked, "the question").(*talk.Lookup)
 	own := box(t, n.Node)
 	for range 10 { // each takes as long as the limit
@@ -165,8 +159,7 @@ func TestReaderAwaitsFront(t *testing.T) {
 
 // Sending to a name, or monitoring it, waits for the front only until the caller's context ends.
 func TestSenderAwaitsFront(t *testing.T) {
-	w := newWorld(t)
-	n := w.worker("front", time.Hour)
+	n := newWorld(t).worker("front", time.Hour)
 	own := box(t, n.Node)
 	for _, what := range []func(ctx context.Context) error{
 		func(ctx context.Context) error { return own.SendName(ctx, n.Name(), "ann", 1) },
@@ -211,14 +204,12 @@ func TestStrangerBesideShadow(t *testing.T) {
 // A message passed on by another worker to a process that has ended is dropped: it does not go to
 // the process that has the name by now, and the front is not asked.
 func TestPassedOnGoesNoFurther(t *testing.T) {
-	w := newWorld(t)
-	n := w.worker("front", time.Hour)
+	n := newWorld(t).worker("front", time.Hour)
 	here, there, err := descriptor.StreamPair()
 	require.NoError(t, err)
 	peer := dist.Peer{Name: "peer@test", Creation: 5, Flags: dist.FlagsDefault, Version: dist.Version6}
 	n.part.addRemoteLink(&talk.RemoteLink{Part: 2, Peer: &peer, FD: here})
-	s, err := transport.Unix().Import(there, nil)
-	require.NoError(t, err)
+	s := of(transport.Unix().Import(there, nil)).must(t)
 	p := &wire{&rawpeer.Peer{T: t, S: s, Node: peer, Self: ei.Pid{Node: "peer@test", ID: 1, Creation: 5}}}
 	defer p.Close()
 	ref := ei.Ref{Node: "peer@test", Creation: 5, Len: 3, ID: [5]uint32{1, 2, 3}}
@@ -239,8 +230,7 @@ func TestReaderEndsWithConnection(t *testing.T) {
 			w := newWorld(t)
 			n := w.worker("front", time.Hour)
 			n.part.numberLimit = time.Hour
-			b := box(t, w.started("peer"))
-			require.NoError(t, send(n, b))
+			require.NoError(t, send(n, box(t, w.started("peer"))))
 			c := w.reading(n.Node)
 			inTime(t, "Close", func() { require.NoError(t, c.Close()) })
 			arrives(t, linkOf(c).Left(), "the end")
@@ -255,8 +245,7 @@ func TestReaderHaltsBeforeNumber(t *testing.T) {
 	w := newWorld(t)
 	n := w.worker("front", time.Hour)
 	n.part.numberLimit = time.Hour
-	b := box(t, w.started("peer"))
-	require.NoError(t, b.Send(soon(t), n.pidOf(3), 1))
+	require.NoError(t, box(t, w.started("peer")).Send(soon(t), n.pidOf(3), 1))
 	c := w.reading(n.Node)
 	require.NoError(t, linkOf(c).StopReading(soon(t)))
 	n.part.addWorkerLink(&talk.WorkerLink{Part: 3})
@@ -331,9 +320,8 @@ func (w *world) reading(n *nodes.Node) (c *nodes.Conn) {
 // Numbers of workers begin again after the highest. Then, too, a reader waits for a worker that
 // this one has not heard of, but not for one that has ended.
 func TestNumbersBeginAgain(t *testing.T) {
-	w := newWorld(t)
-	p := w.worker("front", time.Second).part
-	over, cancel := context.WithCancel(w.ctx())
+	p := newWorld(t).worker("front", time.Second).part
+	over, cancel := context.WithCancel(soon(t))
 	cancel()
 	for _, c := range []struct {
 		latest, id int
@@ -353,9 +341,7 @@ func TestNumbersBeginAgain(t *testing.T) {
 	p.ways.mu.Lock()
 	p.crew[2] = true
 	p.ways.mu.Unlock()
-	lives, err := p.lives(over, 2)
-	require.NoError(t, err)
-	require.True(t, lives)
+	require.True(t, of(p.lives(over, 2)).must(t))
 }
 
 // The newest worker's number is the one that the front says, even if older workers have higher

@@ -47,8 +47,7 @@ func TestRulesOfOtherWorkers(t *testing.T) {
 	for i, to := range []ei.Pid{from, victim} {
 		box := w.mailbox(a, nil)
 		require.NoError(t, box.Send(soon(t), echo, ei.Tuple{ei.Atom("$gen_call"), ei.Tuple{to, own}, ei.Int(1)}))
-		_, err = a.Call(soon(t), echo, ei.Int(2)) // which follows
-		require.NoError(t, err)
+		of(a.Call(soon(t), echo, ei.Int(2))).must(t) // which follows
 		require.Equal(t, ei.Int(i+1), w.rpc(b, "denied"))
 	}
 }

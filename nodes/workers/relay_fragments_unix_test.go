@@ -28,8 +28,7 @@ func TestRelayKeepsOrder(t *testing.T) {
 	large, other := ei.Binary(make([]byte, 16<<20)), n.far
 	other.ID++
 	ref := ei.Ref{Node: "peer@test", Creation: 77, Len: 3, ID: [5]uint32{1, 2, 3}}
-	reason, err := ei.AppendAtom(nil, "normal")
-	require.NoError(t, err)
+	reason := of(ei.AppendAtom(nil, "normal")).must(t)
 	remote.Send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.Self}, large)
 	remote.Send(dist.Control{Op: dist.OpSendSender, From: other, To: p.Self}, ei.Int(1))
 	remote.Send(dist.Control{Op: dist.OpSendSender, From: n.far, To: p.Self}, ei.Int(2))

@@ -228,9 +228,7 @@ func (w *floodWorld) moves() {
 	require.NoFileExists(t, peersDir(w.dir).path(disturbanceFile), "the new process was there: %v", err)
 	require.Equal(t, at, w.worker(w.mate), "the old process goes on")
 	w.full()
-	pid, err := man.Upgrade()
-	require.NoError(t, err)
-	require.Equal(t, pid, w.worker(w.mate))
+	require.Equal(t, of(man.Upgrade()).must(t), w.worker(w.mate))
 	w.full()
 }
 
@@ -287,8 +285,7 @@ func TestLastWordsInHand(t *testing.T) {
 			} else {
 				require.NoError(t, b.Link(soon(t), joe))
 			}
-			_, err := w.peer.Call(soon(t), joe, ei.Atom("pid")) // the link or monitor has arrived
-			require.NoError(t, err)
+			of(w.peer.Call(soon(t), joe, ei.Atom("pid"))).must(t) // the link or monitor has arrived
 			hear := w.deafen()
 			for range 2 { // two senders: one waits behind the other, with a full queue
 				w.rpc(w.mate, "flood", w.mailbox(w.peer, nil).Pid())

@@ -44,8 +44,7 @@ func TestAcrossWorkers(t *testing.T) {
 
 	// Monitors, by pid and by name, and a link.
 	byPid := monitor(t, box, there)
-	byName, err := box.MonitorName(soon(t), frontName, "joe")
-	require.NoError(t, err)
+	byName := of(box.MonitorName(soon(t), frontName, "joe")).must(t)
 	gone, err := box.MonitorName(soon(t), frontName, "joe")
 	require.NoError(t, err)
 	box.Demonitor(context.Background(), gone)
@@ -74,27 +73,9 @@ func TestAcrossWorkers(t *testing.T) {
 	require.ErrorIs(t, err, nodes.ErrNoProc)
 }
 
-// When a name moves on to another worker, and then is no longer registered, messages for it do not
-// go round between workers that remember where it was.
-func TestNameMovesOn(t *testing.T) {
-	w := newFrontWorld(t, 2)
-	ns := w.spread(2)
-	for i := range 4 {
-		here, there := ns[i%2], ns[(i+1)%2]
-		joe := w.start(here, "joe")
-		require.Equal(t, ei.Int(w.worker(here)), of(there.CallName(soon(t), frontName, "joe", ei.Atom("pid"))).must(t))
-		box := w.mailbox(here, nil)
-		require.NoError(t, box.Send(soon(t), joe, ei.Atom("done")))
-		require.Eventually(t, func() bool { return w.rpc(there, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
-	}
-	for _, n := range ns {
-		_, err := n.CallName(soon(t), frontName, "joe", 1)
-		require.ErrorIs(t, err, nodes.ErrNoProc)
-	}
-}
-
 // A name that moves on between two workers is found at once by a third one that remembers where it
-// was; and links and monitors between those two go on.
+// was; and links and monitors between those two go on. Once it is no longer registered, messages for
+// it do not go round between workers that remember where it was.
 func TestNameMovesOnElsewhere(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)
@@ -111,6 +92,10 @@ func TestNameMovesOnElsewhere(t *testing.T) {
 		require.NoError(t, watch.Send(soon(t), joe, ei.Atom("done")))
 		w.receive(watch)
 		require.Eventually(t, func() bool { return w.rpc(at, "whereis", ei.Atom("joe")) == ei.Atom("undefined") }, tooLong, tick)
+	}
+	for _, n := range ns {
+		_, err := n.CallName(soon(t), frontName, "joe", 1)
+		require.ErrorIs(t, err, nodes.ErrNoProc)
 	}
 }
 
@@ -176,8 +161,7 @@ func TestPeerGoesFromAcrossWorkers(t *testing.T) {
 	require.NoError(t, err)
 	watching := w.mailbox(ns[1], nil)
 	ref := monitor(t, watching, joe)
-	_, err = ns[1].Call(soon(t), joe, ei.Int(2)) // so is the monitor
-	require.NoError(t, err)
+	of(ns[1].Call(soon(t), joe, ei.Int(2))).must(t) // so is the monitor
 	require.NoError(t, ns[0].Conn(frontName).Close())
 	m := w.receive(watching)
 	require.Equal(t, ref, m.Ref)

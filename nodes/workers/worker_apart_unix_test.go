@@ -4,7 +4,6 @@ package workers
 
 import (
 	"context"
-	"syscall"
 	"testing"
 	"time"
 
@@ -103,35 +102,6 @@ func TestWorkersApart(t *testing.T) {
 	}
 }
 
-// A worker has stopped, and another one, which has lost the way to it, gets a new one: what the
-// other worker's processes send through it arrives in order once the stopped worker goes on.
-func TestSecondWayToStoppedWorker(t *testing.T) {
-	w := newFrontWorld(t, 2)
-	ns := w.spread(2)
-	x, y := ns[0], ns[1]
-	// the worker with the higher number asks for another way
-	if w.number(w.worker(x)) < w.number(w.worker(y)) {
-		x, y = y, x
-	}
-	joe, ann := w.start(y, ""), w.start(x, "")
-	ask := ei.Tuple{ei.Atom("call"), joe, ei.Atom("got")} // behind what ann has sent
-	of(x.Call(soon(t), ann, ask)).must(t)
-	victim := w.worker(y)
-	standStill(t, victim)
-	t.Cleanup(func() { _ = syscall.Kill(victim, syscall.SIGCONT) })
-	w.rpc(x, "sever")
-	b := w.mailbox(x, nil)
-	var sent ei.List
-	for i := range 10 {
-		require.NoError(t, b.Send(soon(t), ann, ei.Tuple{ei.Atom("send"), joe, ei.Int(i)}))
-		sent = append(sent, ei.Int(i))
-	}
-	_, err := x.Call(soon(t), ann, ei.Atom("got")) // ann has sent them
-	require.NoError(t, err)
-	require.NoError(t, syscall.Kill(victim, syscall.SIGCONT))
-	require.Equal(t, sent, of(x.Call(soon(t), ann, ask)).must(t))
-}
-
 // A torn is a worker that has lost the way to another worker, number 2, which lives.
 type torn struct {
 	*loneWorker
@@ -196,16 +166,14 @@ func (n *torn) moves() (f handoff.Frozen, stage func() *workerHeir) {
 // end is the other end of a way between workers.
 func (n *torn) end(fd int) *wire {
 	t := n.w.t
-	s, err := transport.Unix().Import(fd, nil)
-	require.NoError(t, err)
+	s := of(transport.Unix().Import(fd, nil)).must(t)
 	t.Cleanup(func() { s.Close() })
 	return &wire{&rawpeer.Peer{T: t, S: s, Node: n.part.workerLinkPeer(), Self: n.far}}
 }
 
 // Monitors between workers do not depend on the flags that the node announces to other nodes.
 func TestMonitorBetweenPlainWorkers(t *testing.T) {
-	w := newWorld(t)
-	n := w.torn(time.Hour, func(cfg *nodes.Config) { cfg.Flags = dist.FlagsLibei })
+	n := newWorld(t).torn(time.Hour, func(cfg *nodes.Config) { cfg.Flags = dist.FlagsLibei })
 	p := n.mend()
 	b := box(t, n.Node)
 	ref := monitor(t, b, n.far)
@@ -241,8 +209,7 @@ func TestBranchEndsBesideLink(t *testing.T) {
 		m := n.MessageFrom(c, dist.Control{Op: op, From: p.Self, To: n.far})
 		if op == dist.OpSpawnReply {
 			m.From, m.Flags = ei.Pid{}, dist.SpawnLinked
-			m.Result, err = ei.AppendPid(nil, p.Self)
-			require.NoError(t, err)
+			m.Result = of(ei.AppendPid(nil, p.Self)).must(t)
 		}
 		require.True(t, b.note(m, true))
 		b.l.Fail(nodes.ErrTickTimeout)
@@ -289,8 +256,7 @@ func TestBranchEndsWithLinksOfItsProcesses(t *testing.T) {
 // A Send or Link to a process of another worker waits for the next way to that worker, until the
 // worker has ended or the time is up.
 func TestProcessOfWorkerApart(t *testing.T) {
-	w := newWorld(t)
-	n := w.torn(time.Hour)
+	n := newWorld(t).torn(time.Hour)
 	b := trapping(t, n.Node)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -321,8 +287,7 @@ func TestProcessOfWorkerApartForLong(t *testing.T) {
 // A new way to another worker is used, with what is in it, once the one before it has ended and the
 // links over that are broken; a Send waits until then.
 func TestSecondWayAwaitsFirst(t *testing.T) {
-	w := newWorld(t)
-	n := w.torn(time.Hour)
+	n := newWorld(t).torn(time.Hour)
 	b := trapping(t, n.Node)
 	first := n.mend()
 	require.NoError(t, b.Link(soon(t), n.far))
@@ -368,8 +333,7 @@ func TestThirdWayAwaitsSecond(t *testing.T) {
 
 // If the node ends while a way waits for the end of the one before it, the waiting way ends too.
 func TestSecondWayEndsWithNode(t *testing.T) {
-	w := newWorld(t)
-	n := w.torn(time.Hour)
+	n := newWorld(t).torn(time.Hour)
 	n.mend()
 	second := n.second(ei.Pid{Node: ei.Atom(n.Name()), ID: 9, Serial: 1, Creation: n.Creation()}, ei.Int(1))
 	require.NoError(t, n.Close())
@@ -448,8 +412,7 @@ func TestWayComesAtTheEnd(t *testing.T) {
 // A message for an alias goes to the worker that has made it.
 func TestHolderOfReference(t *testing.T) {
 	n := newWorld(t).worker("front", time.Hour)
-	own, err := n.NewRef()
-	require.NoError(t, err)
+	own := of(n.NewRef()).must(t)
 	require.Zero(t, n.Holder(own))
 	far := own
 	far.ID[2] += 1 << 16

@@ -151,8 +151,7 @@ func TestWorkerDiesUpgraded(t *testing.T) {
 	for slot := range 3 {
 		k := &killer{int64(slot), make(chan int, 1)}
 		w := newFrontWorld(t, 3, func(cfg *Config) { cfg.Node.Logger = slog.New(k) })
-		list, err := w.f.UpgradeWorkers(soon(t))
-		require.NoError(t, err)
+		list := of(w.f.UpgradeWorkers(soon(t))).must(t)
 		require.Len(t, list, 3)
 		for _, u := range list {
 			if u.Slot != slot {
@@ -177,8 +176,7 @@ func TestWorkerDiesAfterAnotherMoved(t *testing.T) {
 	ref := monitor(t, watching, there)
 	_, err := ns[0].Call(soon(t), there, ei.Int(1)) // the link and the monitor are there
 	require.NoError(t, err)
-	_, err = w.workerProcess(w.worker(ns[0])).Upgrade()
-	require.NoError(t, err)
+	of(w.workerProcess(w.worker(ns[0])).Upgrade()).must(t)
 	w.worker(ns[0])
 	require.NoError(t, syscall.Kill(w.worker(ns[1]), syscall.SIGKILL))
 	require.Equal(t, there, w.receive(linked).From)
@@ -291,8 +289,7 @@ func standStill(t *testing.T, pid int) {
 		return
 	}
 	require.Eventually(t, func() bool {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		require.NoError(t, err)
+		threads := of(filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))).must(t)
 		return len(threads) > 0 && !slices.ContainsFunc(threads, func(name string) bool {
 			stat, err := os.ReadFile(name)
 			_, state, _ := strings.Cut(string(stat), ") ")

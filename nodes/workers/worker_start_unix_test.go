@@ -92,8 +92,7 @@ func TestLateMessagesPassedOn(t *testing.T) {
 	for i := range 2 {
 		require.NoError(t, b.SendName(soon(t), frontName, "late", i))
 	}
-	_, err := w.workerProcess(w.worker(ns[0])).Upgrade()
-	require.NoError(t, err)
+	of(w.workerProcess(w.worker(ns[0])).Upgrade()).must(t)
 	require.Eventually(t, func() bool {
 		got := of(ns[0].Call(soon(t), joe, ei.Atom("got"))).must(t)
 		l, _ := ei.Elements(got)
@@ -150,18 +149,16 @@ func TestNameRegisteredAnewInMove(t *testing.T) {
 // Shutdown of a node or a worker while the node is frozen gives up when its context ends, and has
 // then ended nothing.
 func TestWorkerShutdownBesideFreeze(t *testing.T) {
-	w := newWorld(t)
-	n := w.started("front")
+	n := newWorld(t).started("front")
 	f := freeze(t, n)
-	ctx, cancel := context.WithCancel(w.ctx())
+	ctx, cancel := context.WithCancel(soon(t))
 	cancel()
 	inTime(t, "Shutdown", func() { require.ErrorIs(t, (&Worker{n: insideOf(n)}).Shutdown(ctx), context.Canceled) })
 	inTime(t, "Shutdown", func() { require.ErrorIs(t, n.Shutdown(ctx), context.Canceled) })
 	f.Thaw()
 	require.NoError(t, n.Err())
 	require.Len(t, n.Listeners(), 1)
-	f, err := n.Freeze(w.ctx()) // it is not being shut down
-	require.NoError(t, err)
+	f = of(n.Freeze(soon(t))).must(t) // it is not being shut down
 	f.Thaw()
 }
 
@@ -180,18 +177,13 @@ func TestWorkerDoesNotStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ours, theirs, err := handoff.PacketPair()
 			require.NoError(t, err)
-			socket, err := handoff.FileConn(ours)
-			require.NoError(t, err)
-			front, err := talk.New(socket)
-			require.NoError(t, err)
-			line, err := descriptor.Duplicate(int(theirs.Fd()))
-			require.NoError(t, err)
+			socket := of(handoff.FileConn(ours)).must(t)
+			front := of(talk.New(socket)).must(t)
+			line := of(descriptor.Duplicate(int(theirs.Fd()))).must(t)
 			require.NoError(t, theirs.Close())
-			names, err := nametable.New()
-			require.NoError(t, err)
+			names := of(nametable.New()).must(t)
 			defer names.Close()
-			its, err := descriptor.Duplicate(names.Descriptor())
-			require.NoError(t, err)
+			its := of(descriptor.Duplicate(names.Descriptor())).must(t)
 			sessions, other, err := descriptor.StreamPair()
 			require.NoError(t, err)
 			giver, err := descriptor.Conn(other)

@@ -23,9 +23,7 @@ func duplicates(t testing.TB, fds []int) []int {
 	t.Helper()
 	var dups []int
 	for _, fd := range fds {
-		dup, err := descriptor.Duplicate(fd)
-		require.NoError(t, err)
-		dups = append(dups, dup)
+		dups = append(dups, of(descriptor.Duplicate(fd)).must(t))
 	}
 	return dups
 }

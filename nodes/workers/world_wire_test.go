@@ -39,8 +39,7 @@ type record = rawpeer.Log
 // wire connects to a node that listens, with no byte said yet.
 func (w *world) wire(l *nodes.Listener) *wire {
 	w.t.Helper()
-	s, err := w.Transport.Connect(w.ctx(), l.Addr())
-	require.NoError(w.t, err)
+	s := of(w.Transport.Connect(w.ctx(), l.Addr())).must(w.t)
 	w.t.Cleanup(func() { s.Close() })
 	return newWire(w.t, s)
 }

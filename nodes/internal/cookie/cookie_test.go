@@ -54,14 +54,6 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
-	for cookie, want := range map[string]error{
-		"": errEmpty, "d\n": errLineBreak, "c\r\n": errLineBreak, "c": nil, "with a space": nil,
-	} {
-		require.Equal(t, want, Check(cookie), "%q", cookie)
-	}
-}
-
 // A cookie that Erlang most likely has in other bytes, or cannot have, causes a warning.
 func TestJudge(t *testing.T) {
 	for cookie, want := range map[string]string{

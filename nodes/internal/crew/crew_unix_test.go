@@ -9,12 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/internal/descriptor"
@@ -378,70 +376,4 @@ func TestFrontDescribesItsRoutes(t *testing.T) {
 			require.False(t, c.Hangs)
 		}
 	}
-}
-
-// A front whose process has stood still first reads what its workers have said meanwhile.
-func TestLateFrontHearsWorkersFirst(t *testing.T) {
-	_, all := stillCrew(t, 1)
-	w := all[0]
-	s := &session{s: keptSocket(-1), due: time.Now().Add(-time.Second), timer: time.NewTimer(time.Hour)}
-	w.recall(s)
-	require.True(t, s.late)
-	require.True(t, s.timer.Stop(), "it was set again")
-	s = &session{s: keptSocket(-1), due: time.Now(), timer: time.NewTimer(time.Hour)}
-	w.recall(s)
-	require.False(t, s.late)
-}
-
-// restored is a crew that is restored from the state, and descriptors, of another one.
-func restored(t *testing.T, table *descriptor.Table, s *states.Front, count int) *Crew {
-	t.Helper()
-	var fds []int
-	for _, fd := range table.FDs {
-		dup, err := descriptor.Duplicate(fd)
-		require.NoError(t, err)
-		fds = append(fds, dup)
-	}
-	c, list := New(config(count)), descriptor.Own(fds)
-	require.NoError(t, c.Restore(s, list))
-	require.NoError(t, list.AllTaken())
-	return c
-}
-
-// A crew that is restored counts the names that its table has. When it is given up all that it has
-// is closed.
-func TestRestoredNames(t *testing.T) {
-	c, all := stillCrew(t, 2)
-	c.makeNameTable()
-	defer c.nameTable.Close()
-	require.True(t, c.enroll("x", tenancy{all[0], 7}))
-	neighbour := ""
-	for i := 0; c.nameTable.Lacks(neighbour); i++ { // until it has the place of x
-		neighbour = strconv.Itoa(i)
-	}
-	c.lastPart = 9
-	var table descriptor.Table
-	var s states.Front
-	require.NoError(t, c.Describe(&table, &s))
-	next := restored(t, &table, &s, 2)
-	require.Equal(t, 9, next.lastPart, "a new worker does not get the number, and the pids, of one that has ended")
-	workers := next.Workers()
-	require.Len(t, workers, 2)
-	require.NotNil(t, next.nameTable)
-	require.False(t, next.nameTable.Lacks("x"))
-	next.mu.Lock()
-	require.False(t, next.enroll("x", tenancy{workers[1], 1}))
-	require.True(t, next.enroll(neighbour, tenancy{workers[0], 1}))
-	next.forget(neighbour)
-	require.False(t, c.nameTable.Lacks("x"), "workers would not find it any more")
-	next.forget("x")
-	require.True(t, next.nameTable.Lacks("x"))
-	next.mu.Unlock()
-	require.NoError(t, next.Discard(func() error { return nil }))
-	require.Error(t, next.ctx.Err(), "nothing begins any more")
-	for _, w := range workers {
-		require.ErrorIs(t, w.forward.Close(), unix.ENOTCONN, "it is closed already")
-		arrives(t, w.line.Wrote(), "the end of the writer")
-	}
-	require.Negative(t, next.nameTable.Descriptor())
 }

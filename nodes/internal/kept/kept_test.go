@@ -326,16 +326,6 @@ func TestFreezeBetweenTwo(t *testing.T) {
 	require.NoError(t, s.p.Err())
 }
 
-// A node that ends while there is no process does not wait for the next one.
-func TestNodeEndsBetweenTwo(t *testing.T) {
-	begun := time.Now()
-	s := betweenTwo(t)
-	require.NoError(t, s.n.Close())
-	<-s.p.Done()
-	require.Less(t, time.Since(begun), calm)
-	require.ErrorIs(t, s.p.Err(), nodes.ErrClosed)
-}
-
 // The end of the node, in order, is no failure of the process.
 func TestShutdownIsNoFailure(t *testing.T) {
 	s := newScene(t)

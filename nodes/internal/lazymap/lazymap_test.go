@@ -2,7 +2,6 @@ package lazymap
 
 import (
 	"maps"
-	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,27 +39,4 @@ func TestMap(t *testing.T) {
 	var none *Map[int, int]
 	_, ok := none.Get(1)
 	require.False(t, ok)
-}
-
-// Few that stay do not keep the memory of many that have gone.
-func TestMapMemory(t *testing.T) {
-	used := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	var m Map[int, [64]byte]
-	before := used()
-	const many = 100_000
-	for i := range many {
-		m.Put(i, [64]byte{})
-	}
-	full := used()
-	require.Greater(t, full-before, uint64(many*64))
-	for i := range many - 10 {
-		m.Delete(i)
-	}
-	require.Less(t, used(), before+(full-before)/100)
-	require.Equal(t, 10, m.Len())
 }

@@ -1,11 +1,8 @@
 package life
 
 import (
-	"context"
 	"os"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -15,69 +12,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(leak.Run(m)) }
-
-// What waits for an earlier phase goes on when that comes, and not before.
-func TestBefore(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		wants Phase
-		waits []Phase
-		goes  Phase
-	}{
-		{"a connection", Staged, []Phase{Staged, Draining, Ending, Frozen}, Open},
-		{"a call", Draining, []Phase{Draining, Ending, Frozen}, Staged},
-		{"an exit", Ending, []Phase{Ending, Frozen}, Draining},
-		{"a change", Frozen, []Phase{Frozen}, Ending},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var l Life
-				require.NoError(t, l.Before(t.Context(), tt.wants))
-				l.Set(tt.waits[0])
-				require.ErrorIs(t, l.Before(transport.NoWait(), tt.wants), os.ErrDeadlineExceeded)
-				short, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				require.ErrorIs(t, l.Before(short, tt.wants), context.DeadlineExceeded)
-				passed := make(chan error, 1)
-				go func() { passed <- l.Before(t.Context(), tt.wants) }()
-				for _, p := range tt.waits {
-					l.Set(p)
-					synctest.Wait()
-					require.Empty(t, passed)
-					require.True(t, l.Awaited())
-				}
-				l.Set(tt.goes)
-				require.NoError(t, <-passed)
-				require.False(t, l.Awaited())
-			})
-		})
-	}
-}
-
-// A start waits for the end of a move, and a move for starts.
-func TestMoveAndStart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var l Life
-		short, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		require.NoError(t, l.Start(t.Context()))
-		require.True(t, l.Move())
-		require.False(t, l.Move())
-		require.ErrorIs(t, l.AwaitStarts(short), context.DeadlineExceeded)
-		require.ErrorIs(t, l.Start(short), context.DeadlineExceeded)
-		done := make(chan error, 2)
-		go func() { done <- l.AwaitStarts(t.Context()) }()
-		synctest.Wait()
-		require.Empty(t, done)
-		l.EndStart()
-		require.NoError(t, <-done)
-		go func() { done <- l.Start(t.Context()) }()
-		synctest.Wait()
-		require.Empty(t, done)
-		l.EndMove()
-		require.NoError(t, <-done)
-	})
-}
 
 // machine is what a Life has to do, step by step.
 type machine struct {

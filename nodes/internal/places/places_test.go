@@ -16,50 +16,6 @@ type function func() bool
 
 func (f function) Begin() bool { return f() }
 
-// Each peer gets half of what is left, and what waits begins in order once there is a place.
-func TestShares(t *testing.T) {
-	p := places.New(8)
-	var begun []string
-	begin := func(peer string, n int) {
-		for range n {
-			p.Begin(peer, function(func() bool { begun = append(begun, peer); return true }))
-		}
-	}
-	begin("a", 6)
-	require.Equal(t, []string{"a", "a", "a", "a"}, begun)
-	begin("b", 3)
-	require.Equal(t, []string{"b", "b"}, begun[4:])
-	begin("c", 2)
-	require.Equal(t, []string{"c"}, begun[6:])
-	run, wait := p.Counts()
-	require.Equal(t, []int{7, 4}, []int{run, wait})
-	p.Leave("a")
-	require.Equal(t, []string{"c"}, begun[7:], "a has more than are free still")
-	for range 3 {
-		p.Leave("a")
-	}
-	p.Leave("b")
-	p.Leave("b")
-	require.ElementsMatch(t, []string{"a", "b", "a"}, begun[8:])
-}
-
-// A function that waits gives its place to another one, and goes on whether there is one or not.
-func TestLeaveAndResume(t *testing.T) {
-	p := places.New(1)
-	begun := 0
-	begin := function(func() bool { begun++; return true })
-	p.Begin("a", begin)
-	p.Begin("a", begin)
-	p.Leave("a")
-	require.Equal(t, 2, begun)
-	p.Resume("a")
-	p.Begin("b", begin)
-	p.Leave("a")
-	require.Equal(t, 2, begun, "two ran in one place: the first Leave frees none")
-	p.Leave("a")
-	require.Equal(t, 3, begun)
-}
-
 // What needs no place any more begins before its turn, once.
 func TestBeginNow(t *testing.T) {
 	p := places.New(1)

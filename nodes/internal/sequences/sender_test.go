@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"runtime"
@@ -252,50 +251,6 @@ func TestSmallWaitsForOneFragment(t *testing.T) {
 	require.Zero(t, f.s.Bytes())
 }
 
-// A context ends before, in the middle of, and after a message, or just as its first fragment
-// waits.
-func TestContextEnds(t *testing.T) {
-	c, peer := memoryPair(t)
-	f := newFixture(t, c, peer)
-	ended, end := context.WithCancel(context.Background())
-	end()
-	require.ErrorIs(t, f.s.Send(ended, pid(0), control(t, 0), payload(0, 0, 200<<10), false), context.Canceled)
-
-	middle, end := context.WithCancel(context.Background())
-	first := sending(f, middle, t, 1, 1, 200<<10)
-	f.stalled(t)
-	waiting, give := context.WithCancel(context.Background())
-	second := sending(f, waiting, t, 2, 2, 200<<10)
-	end()
-	require.NoError(t, <-first, "part of it is out: the rest follows")
-	eventually(t, func() bool { return f.isSending(2) })
-	give()
-	require.ErrorIs(t, <-second, context.Canceled)
-
-	// what the first sender says now waits for its message, and no other's
-	head, body := small(t, 1, 3, 50)
-	follows, err := f.s.AfterLoose(soon(t), pid(1), head, body, false)
-	require.True(t, follows)
-	require.NoError(t, err)
-	clear(body)
-	follows, err = f.s.AfterLoose(soon(t), pid(2), head, body, false)
-	require.False(t, follows)
-	require.NoError(t, err)
-	behind := make(chan error, 1)
-	go func() { behind <- f.s.Send(soon(t), pid(1), control(t, 1), payload(1, 4, 300<<10), true) }()
-
-	o := newOutput()
-	o.readUntil(t, peer, 3)
-	require.Equal(t, []int{1, 3, 4}, o.numbers())
-	require.NoError(t, <-behind)
-}
-
-func (f *fixture) isSending(sender int) bool {
-	f.s.mu.Lock()
-	defer f.s.mu.Unlock()
-	return f.s.sending != nil && f.s.sending.from == pid(sender)
-}
-
 // Post waits for room, and what waits for none is bounded by what others of its kind take.
 func TestRoom(t *testing.T) {
 	c, peer := memoryPair(t)
@@ -406,23 +361,6 @@ func TestWriterExits(t *testing.T) {
 	require.Error(t, f.s.Send(soon(t), pid(1), control(t, 1), payload(1, 1, 200<<10), true))
 }
 
-// A connection that fails releases all who wait.
-func TestStreamFails(t *testing.T) {
-	c, peer := memoryPair(t)
-	f := newFixture(t, c, peer)
-	first := sending(f, soon(t), t, 1, 1, 500<<10)
-	require.NoError(t, f.s.Post(soon(t), pid(2), control(t, 2), payload(2, 2, 500<<10), true, true))
-	behind, flushed := make(chan error, 1), make(chan error, 1)
-	go func() { behind <- f.s.Send(soon(t), pid(2), control(t, 2), payload(2, 3, 500<<10), true) }()
-	go func() { flushed <- f.s.Flush(soon(t)) }()
-	f.stalled(t)
-	require.NoError(t, c.Close())
-	require.Error(t, <-first)
-	require.Error(t, <-behind)
-	require.Error(t, <-flushed)
-	f.wg.Wait()
-}
-
 // What Held describes is not the memory of a sender who has it back before the state is written.
 func TestHeldKeepsItsBytes(t *testing.T) {
 	c, peer := memoryPair(t)
@@ -457,33 +395,6 @@ func TestHeldKeepsItsBytes(t *testing.T) {
 	after.r, after.rest = o.r, o.rest
 	after.readUntil(t, peer2, 1)
 }
-
-// A staged Sender takes messages, which follow, and lets go of them at the end.
-func TestStagedTakes(t *testing.T) {
-	c, peer := memoryPair(t)
-	f := newFixture(t, c, peer)
-	require.NoError(t, f.s.Stage([]states.Outgoing{
-		{From: pid(1), Control: control(t, 1), Sequence: 5, Next: 1, Size: protocol.FragmentSize, Rest: payload(1, 1, 20)},
-		{From: pid(1), Frame: joined(small(t, 1, 2, 20))},
-	}))
-	done := sending(f, soon(t), t, 2, 3, 200<<10)
-	head, body := small(t, 1, 4, 20)
-	follows, err := f.s.AfterLoose(soon(t), pid(1), head, body, false)
-	require.NoError(t, err)
-	require.True(t, follows)
-	require.ErrorIs(t, f.s.Flush(transport.NoWait()), os.ErrDeadlineExceeded)
-	f.s.Unhold()
-	o := newOutput()
-	o.readUntil(t, peer, 4)
-	require.NoError(t, <-done)
-	require.ElementsMatch(t, []int{1, 2, 3, 4}, o.numbers())
-	require.NoError(t, f.s.Flush(soon(t)))
-	_, err = peer.Read(transport.NoWait(), make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	require.NotErrorIs(t, err, io.EOF)
-}
-
-func joined(head []byte, body ei.Raw) []byte { return slices.Concat(head, body) }
 
 // What no Sender has described is refused: fragments beyond the last would go out for ever.
 func TestStageRefuses(t *testing.T) {

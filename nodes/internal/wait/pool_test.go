@@ -5,7 +5,6 @@ import (
 	"context"
 	"runtime"
 	"runtime/pprof"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,47 +131,4 @@ func TestPoolClose(t *testing.T) {
 		require.NoError(t, y.Wait(t.Context()))
 		time.Sleep(3 * idleTime) // no sweep comes any more
 	})
-}
-
-// Many goroutines give a Pool tasks at once, each of which runs once.
-func TestPoolTogether(t *testing.T) {
-	var p Pool
-	var y Tally
-	var all, ran sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for i := range 2000 {
-				ran.Add(1)
-				p.Run(task(func() {
-					defer ran.Done()
-					if i%100 == 0 {
-						runtime.Goexit()
-					}
-				}), &y)
-			}
-		})
-	}
-	all.Wait()
-	ran.Wait()
-	p.Close()
-	require.NoError(t, y.Wait(t.Context()))
-}
-
-func TestLatch(t *testing.T) {
-	var asked, never Latch
-	done := asked.Done()
-	require.False(t, asked.IsShut())
-	select {
-	case <-done:
-		require.Fail(t, "it is open")
-	default:
-	}
-	for range 2 {
-		asked.Shut()
-		never.Shut()
-	}
-	require.True(t, asked.IsShut())
-	<-done
-	<-asked.Done()
-	<-never.Done()
 }
