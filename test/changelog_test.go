@@ -82,13 +82,3 @@ func missingNames(before, now map[apiName]bool, text string) (names []string) {
 	slices.Sort(names)
 	return names
 }
-
-func TestMissingNames(t *testing.T) {
-	before, now := map[apiName]bool{}, map[apiName]bool{}
-	addAPINames(before, "x/a.b.txt", "const C int = 1\nfunc F()\ntype T struct {\n\tField int\n\tStays int\n}\nfunc (*T) Method()\n"+
-		"type Gone[K any] interface {\n\tMethod()\n}\nfunc (Gone[K]) Other()\n")
-	addAPINames(now, "a.b.txt", "type T struct {\n\tStays int\n}\n")
-	require.Len(t, before, 9)
-	require.Equal(t, []string{"T.Field", "T.Method", "b.C", "b.F", "b.Gone"}, missingNames(before, now, "C F T.Fields Gone"))
-	require.Equal(t, []string{"b.C"}, missingNames(before, now, "T.Field T.Method (was b.F), b.Gone"))
-}

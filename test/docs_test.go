@@ -71,28 +71,6 @@ func TestPackageCommentsNameFiles(t *testing.T) {
 	require.NotZero(t, named)
 }
 
-// The check finds what is wrong, and nothing else.
-func TestDocsCheckFinds(t *testing.T) {
-	code := &code{
-		files: map[string]map[string]bool{"nodes/conn.go": {"fail": true}, "nodes/recv.go": {}, "ei/recv_linux.go": {}},
-		names: map[string]bool{"Config": true, "Config.MaxFrame": true, "nodes.Config": true, "FullImpl": true}, packages: []string{"nodes"},
-	}
-	for text, want := range map[string][]string{
-		"`nodes/conn.go` fail, `recv.go`; `Config.MaxFrame`, `nodes.Config`, `FullImpl`, `tls.Config`": nil,
-		"`nodes/conn.go` or `recv*.go`, `recv.go` for all":                                             nil,
-		"```\n`nodes/none.go`\n```":               nil,
-		"`nodes/none.go`":                         {"no file nodes/none.go"},
-		"`nodes/conn.go`, `recv_linux.go`":        {"no file nodes/recv_linux.go"},
-		"`nodes/conn.go` succeed, and":            {"nodes/conn.go declares no succeed"},
-		"`nodes/conn.go`\n\n`recv.go`":            nil,
-		"`nodes/conn.go`\n## next\n`recv.go`":     {"recv.go: in which folder?"},
-		"`none*.go`, `nodes/x_*.go`":              {"none*.go: in which folder?", "no file nodes/x_*.go"},
-		"`Config.None`, `nodes.None`, `NoneSuch`": {"no Config.None", "no nodes.None", "no NoneSuch"},
-	} {
-		require.Equal(t, want, code.check(text), text)
-	}
-}
-
 // code is what the documents may name.
 type code struct {
 	files map[string]map[string]bool // what each declares

@@ -102,49 +102,6 @@ func TestPictureHasNoArrowUp(t *testing.T) {
 	}
 }
 
-// The check finds something: each of these trees has one fault.
-func TestCheckFinds(t *testing.T) {
-	const (
-		xsys    = "golang.org/x/sys"
-		ergo    = "github.com/ergo-services/ergo"
-		testify = "github.com/stretchr/testify"
-	)
-	picture := readPicture(t)
-	ours := func(p string) string { return module + "/" + p }
-	for _, tt := range []struct {
-		name, file, imports, want string
-	}{
-		{"arrow up", "transport/queue.go", ours("nodes"), "transport/queue.go imports nodes"},
-		{"arrow aside", "transport/queue.go", ours("ei"), "transport/queue.go imports ei"},
-		{"arrow aside in a test", "ei/term_test.go", ours("transport"), "ei/term_test.go imports transport"},
-		{"plug-in in nodes", "nodes/node.go", ours("tlstransport"), "nodes/node.go imports tlstransport"},
-		{"suite outside a test", "tlstransport/tls.go", ours("transport/transporttest"), "imports transport/transporttest"},
-		{"test kit outside a test", "nodes/node.go", ours("internal/test/otp"), "imports internal/test/otp"},
-		{"leaks looked for outside a test", "nodes/node.go", ours("internal/test/leak"), "imports internal/test/leak"},
-		{"module in a library", "ei/term.go", xsys + "/unix", "ei/term.go imports " + xsys},
-		{"module in a test", "nodes/node_test.go", ergo + "/gen", "nodes/node_test.go imports " + ergo},
-		{"test module outside a test", "nodes/node.go", testify + "/require", "nodes/node.go imports " + testify},
-		{"look-alike module", "nodes/node.go", xsys + "tem/unix", "imports " + xsys + "tem"},
-		{"clock in pure code", "internal/protocol/frame.go", "time", "internal/protocol/frame.go imports time"},
-		{"socket in pure code", "internal/protocol/frame.go", "net/netip", "internal/protocol/frame.go imports net/netip"},
-		{"C", "ei/term.go", "C", "ei/term.go imports C"},
-		{"unknown package", "router/router.go", "", "router is not in the picture"},
-		{"nameless package", "nodes/util/x.go", "", "nodes/util/x.go: util says nothing"},
-		{"nameless file", "nodes/common.go", "", "nodes/common.go: common says nothing"},
-		{"nameless test file", "nodes/helpers_test.go", "", "nodes/helpers_test.go: helpers says nothing"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			require.Contains(t, strings.Join(check(picture, []source{{tt.file, strings.Fields(tt.imports)}}), "\n"), tt.want)
-		})
-	}
-	require.Empty(t, check(picture, []source{
-		{"nodes/node.go", []string{"time", xsys + "/unix", ours("ei"), ours("transport/handoff")}},
-		{"nodes/node_test.go", []string{"testing", testify + "/require", "go.uber.org/goleak", ours("nodes"), ours("ei"),
-			ours("internal/test/otp")}},
-		{"internal/protocol/frame_test.go", []string{"time", "os"}},
-	}))
-}
-
 // read finds the Go files below root as the go command would, and those for other
 // systems as well. That is why it parses them itself. (And a test that lets the
 // go command read them is cached although they have changed.)

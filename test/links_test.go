@@ -80,14 +80,6 @@ func slug(heading string) string {
 	return strings.ReplaceAll(noSlug.ReplaceAllString(strings.ToLower(heading), ""), " ", "-")
 }
 
-func TestLinksFindsFaults(t *testing.T) {
-	require.Equal(t, "moving-to-another-process", slug("Moving to *another* `process`"))
-	require.Empty(t, followed("../README.md", "docs/operate/tls.md"))
-	require.Empty(t, followed("../README.md", "#a-first-node"))
-	require.Equal(t, "no such file", followed("../README.md", "docs/none.md"))
-	require.Equal(t, "no such heading", followed("../README.md", "docs/README.md#none"))
-}
-
 var (
 	inline = regexp.MustCompile("`([^`\n]+)`")
 	// what comes before a command in a line: a prompt, variables, a directory, another program

@@ -29,7 +29,8 @@ func TestServeTraceAndFault(t *testing.T) {
 			}
 			with := func(more ...string) []string { return append(append([]string{}, flags...), more...) }
 			path := func(name string) string { return filepath.Join(w.home, name) }
-			s := w.serve("serve", with("--name", "served@127.0.0.1", "--trace", path("served.pcap"), "--fault", "7", "--log-level", "debug")...)
+			s := w.serve("serve", with("--name", "served@127.0.0.1", "--trace", path("served.pcap"), "--fault", "7", "--polling", "60µs",
+				"--log-level", "debug")...)
 			require.Equal(t, "pong\n", w.succeed(append([]string{"ping", s.name}, flags...)...))
 			require.Equal(t, "pong\n", w.succeed(append([]string{"ping", s.name, "--fault", "0", "--trace", path("ping.pcap")}, flags...)...))
 			text := `[<<"` + strings.Repeat("seen", 1000) + `">>]`

@@ -144,9 +144,6 @@ func workerMain(path string) error {
 		w.step = step
 		w.left, _ = strconv.Atoi(n)
 	}
-	if w.mode == "direct" {
-		return w.listenItself()
-	}
 	fmt.Println("ready")
 	go func() {
 		<-signals
@@ -194,12 +191,6 @@ func (w *testWorker) serve() error {
 		if w.mode == "refuse" {
 			_ = s.Close()
 			w.word(kindRefused, id)
-			continue
-		}
-		if w.mode == "close" {
-			_ = s.Close()
-			w.word(kindTaken, id)
-			w.word(kindDone, id)
 			continue
 		}
 		f, err := s.Socket.File(0, "session")
@@ -301,7 +292,7 @@ func (w *testWorker) session(c net.Conn, id uint64, state, rest []byte, remote t
 		consumed += uint64(len(line))
 		written += uint64(len(answer))
 		w.pass("point")
-		if w.mode != "silent" && w.mode != "direct" {
+		if w.mode != "silent" {
 			w.say(appendPoint(id, consumed, written, nil, []byte(strconv.Itoa(number))))
 		}
 		if w.mode == "void" {

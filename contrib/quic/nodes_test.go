@@ -123,14 +123,6 @@ func TestClientOfAnotherName(t *testing.T) {
 	require.ErrorContains(t, err, "b@127.0.0.1")
 }
 
-func TestWrongCookie(t *testing.T) {
-	a, table := newAuthority(t), nodes.Static{}
-	start(t, "a@127.0.0.1", a.carried(t, "a@127.0.0.1"), table)
-	n := start(t, "b@127.0.0.1", a.carried(t, "b@127.0.0.1"), table, func(c *nodes.Config) { c.Cookie = "another" })
-	_, err := n.Connect(expect.Context(t), "a@127.0.0.1")
-	require.True(t, errors.Is(err, dist.ErrBadCookie) || errors.Is(err, dist.ErrNoProof), "%v", err)
-}
-
 // A peer that is killed is noticed within the tick time, whichever end it is.
 func TestKilled(t *testing.T) {
 	for _, role := range []string{"server", "client"} {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,12 +53,6 @@ func TestParse(t *testing.T) {
 		_, err := parse([]string{wrong}, io.Discard)
 		require.Error(t, err, wrong)
 	}
-}
-
-func TestMedian(t *testing.T) {
-	require.Equal(t, 2.0, median([]float64{3, 1, 2}))
-	require.Equal(t, 2.5, median([]float64{4, 1, 2, 3}))
-	require.True(t, math.IsNaN(median(nil)))
 }
 
 func TestOutcomeJudges(t *testing.T) {

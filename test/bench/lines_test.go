@@ -36,14 +36,3 @@ func TestLines(t *testing.T) {
 		}
 	}
 }
-
-func TestTalked(t *testing.T) {
-	how, figures, err := talked("{{down,net_tick_timeout},1,2,3,40000000}")
-	require.NoError(t, err)
-	require.Equal(t, "{down,net_tick_timeout}", how)
-	require.Equal(t, [4]float64{1, 2, 3, 40_000_000}, figures)
-	for _, wrong := range []string{"", "done", "{done,1,2,3}", "{done,1,2,3,x}"} {
-		_, _, err := talked(wrong)
-		require.Error(t, err, wrong)
-	}
-}

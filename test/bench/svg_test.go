@@ -18,6 +18,17 @@ import (
 
 var update = flag.Bool("update", false, "write the drawings of testdata anew")
 
+// reported makes a report of measurements that --only has chosen.
+func reported(o options, kinds []string, measured results) report {
+	r := report{Kinds: kinds, TLS: o.tls, Rounds: 1}
+	for _, row := range rows(o) {
+		if all, ok := measured[row.name]; ok {
+			r.Rows = append(r.Rows, row.outcome(all))
+		}
+	}
+	return r
+}
+
 // Drawings are those in testdata; -update writes these.
 func TestDrawing(t *testing.T) {
 	one := func(ours, libei, beam float64) map[string][]float64 {

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -141,113 +140,107 @@ func check(m *nodes.Message) (sender, i int, err error) {
 // Terms of more atoms than a cache holds, and than a header names, of long ones and of odd ones,
 // from several senders at once and both ways: each arrives as it was. What a program passes on
 // undecoded is whole without the header it came with.
-func TestAtomCacheOverwritten(t *testing.T) {
+func atomCacheOverwritten(t *testing.T, m *meeting) {
 	const senders = 3
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		load(t, m.erl, "large")
-		seed := rand.Uint64()
-		t.Log("seed ", seed)
-		random := rand.New(rand.NewPCG(seed, uint64(r.Number)))
-		ctx := background(t)
-		var plan ei.List
-		var out [senders][]bunch
-		here, watch := m.mailbox(t, "Here", nil), m.mailbox(t, "Watch", nil)
-		due := 0
-		for s := range senders {
-			in := drawBunches(random)
-			due += len(in)
-			var terms ei.List
-			for _, b := range in {
-				terms = append(terms, b.term())
-			}
-			plan = append(plan, ei.Tuple{ei.Int(s), here.Pid(), terms})
-			out[s] = drawBunches(random)
+	load(t, m.erl, "large")
+	seed := rand.Uint64()
+	t.Log("seed ", seed)
+	random := rand.New(rand.NewPCG(seed, uint64(m.erl.Release().Number)))
+	ctx := background(t)
+	var plan ei.List
+	var out [senders][]bunch
+	here, watch := m.mailbox(t, "Here", nil), m.mailbox(t, "Watch", nil)
+	due := 0
+	for s := range senders {
+		in := drawBunches(random)
+		due += len(in)
+		var terms ei.List
+		for _, b := range in {
+			terms = append(terms, b.term())
 		}
-		m.tell(t, "Plan", plan)
-		checker := m.pid(t, fmt.Sprintf("large:checker(%d)", senders*len(out[0])))
-		again := m.pid(t, fmt.Sprintf("large:checker(%d)", due))
-		for _, pid := range []ei.Pid{checker, again} {
-			_, err := watch.Monitor(ctx, pid)
-			require.NoError(t, err)
-		}
+		plan = append(plan, ei.Tuple{ei.Int(s), here.Pid(), terms})
+		out[s] = drawBunches(random)
+	}
+	m.tell(t, "Plan", plan)
+	checker := m.pid(t, fmt.Sprintf("large:checker(%d)", senders*len(out[0])))
+	again := m.pid(t, fmt.Sprintf("large:checker(%d)", due))
+	for _, pid := range []ei.Pid{checker, again} {
+		_, err := watch.Monitor(ctx, pid)
+		require.NoError(t, err)
+	}
 
-		var wg sync.WaitGroup
-		sent := m.erl.Async(t, m.about("large:send_rich(Plan)"))
-		wg.Go(func() {
-			var seen [senders]int
-			for range due {
-				message, err := here.Receive(ctx)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				sender, i, err := check(message)
-				if err == nil && i != seen[sender]+1 {
-					err = fmt.Errorf("%d came after %d", i, seen[sender])
-				}
-				if err == nil {
-					seen[sender] = i
-					err = here.Send(ctx, again, message.Payload)
-				}
-				if err != nil {
-					t.Errorf("message %d of sender %d: %v", i, sender, err)
-					return
-				}
-				message.Release()
+	var wg sync.WaitGroup
+	sent := m.erl.Async(t, m.about("large:send_rich(Plan)"))
+	wg.Go(func() {
+		var seen [senders]int
+		for range due {
+			message, err := here.Receive(ctx)
+			if err != nil {
+				t.Error(err)
+				return
 			}
-		})
-		for s, all := range out {
-			b, err := m.n.NewMailbox(nil)
-			require.NoError(t, err)
-			wg.Go(func() {
-				for i, of := range all {
-					term, err := of.build()
-					if err == nil {
-						err = b.Send(ctx, checker, ei.Tuple{ei.Atom("rich"), ei.Int(s), ei.Int(i + 1), of.shape, term, of.term().(ei.Tuple)[1]})
-					}
-					if err != nil {
-						t.Errorf("sender %d: %v", s, err)
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-		require.False(t, t.Failed())
-		require.Equal(t, "true", sent())
-		for range 2 {
-			message, err := watch.Receive(ctx)
-			require.NoError(t, err)
-			require.Equal(t, dist.OpMonitorPExit, message.Op)
-			require.Equal(t, "whole", message.Reason.String(), "from us: %v", message.From == checker)
+			sender, i, err := check(message)
+			if err == nil && i != seen[sender]+1 {
+				err = fmt.Errorf("%d came after %d", i, seen[sender])
+			}
+			if err == nil {
+				seen[sender] = i
+				err = here.Send(ctx, again, message.Payload)
+			}
+			if err != nil {
+				t.Errorf("message %d of sender %d: %v", i, sender, err)
+				return
+			}
+			message.Release()
 		}
 	})
+	for s, all := range out {
+		b, err := m.n.NewMailbox(nil)
+		require.NoError(t, err)
+		wg.Go(func() {
+			for i, of := range all {
+				term, err := of.build()
+				if err == nil {
+					err = b.Send(ctx, checker, ei.Tuple{ei.Atom("rich"), ei.Int(s), ei.Int(i + 1), of.shape, term, of.term().(ei.Tuple)[1]})
+				}
+				if err != nil {
+					t.Errorf("sender %d: %v", s, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.False(t, t.Failed())
+	require.Equal(t, "true", sent())
+	for range 2 {
+		message, err := watch.Receive(ctx)
+		require.NoError(t, err)
+		require.Equal(t, dist.OpMonitorPExit, message.Op)
+		require.Equal(t, "whole", message.Reason.String(), "from us: %v", message.From == checker)
+	}
 }
 
 // The cache holds also what messages to nobody have entered into it: the next message, to somebody,
 // refers to that.
-func TestAtomCacheOfMessagesToNobody(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		b := m.mailbox(t, "B", nil)
-		require.NoError(t, m.n.Register(t.Context(), "somebody", b))
-		ctx := background(t)
-		for round, times := range []int{1, 20, 1000} { // the last in fragments
-			before := m.n.Stats().Undeliverable
-			m.erl.Do(t, m.about(fmt.Sprintf(`L = lists:append(lists:duplicate(%d,
-				[list_to_atom(lists:concat([fresh, %d, "_", I])) || I <- lists:seq(1, 200)])),
-				{nobody, N} ! L, {somebody, N} ! L`, times, round)))
-			message, err := b.Receive(ctx)
-			require.NoError(t, err)
-			got, err := message.Term()
-			require.NoError(t, err)
-			var want ei.List
-			for i := range 200 * times {
-				want = append(want, ei.Atom(fmt.Sprintf("fresh%d_%d", round, i%200+1)))
-			}
-			require.Zero(t, ei.Compare(want, got))
-			require.EqualValues(t, 1, m.n.Stats().Undeliverable-before)
+func atomCacheOfNobody(t *testing.T, m *meeting) {
+	b := m.mailbox(t, "B", nil)
+	require.NoError(t, m.n.Register(t.Context(), "somebody", b))
+	ctx := background(t)
+	for round, times := range []int{1, 20, 1000} { // the last in fragments
+		before := m.n.Stats().Undeliverable
+		m.erl.Do(t, m.about(fmt.Sprintf(`L = lists:append(lists:duplicate(%d,
+			[list_to_atom(lists:concat([fresh, %d, "_", I])) || I <- lists:seq(1, 200)])),
+			{nobody, N} ! L, {somebody, N} ! L`, times, round)))
+		message, err := b.Receive(ctx)
+		require.NoError(t, err)
+		got, err := message.Term()
+		require.NoError(t, err)
+		var want ei.List
+		for i := range 200 * times {
+			want = append(want, ei.Atom(fmt.Sprintf("fresh%d_%d", round, i%200+1)))
 		}
-	})
+		require.Zero(t, ei.Compare(want, got))
+		require.EqualValues(t, 1, m.n.Stats().Undeliverable-before)
+	}
 }

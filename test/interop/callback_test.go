@@ -11,7 +11,6 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes"
 )
 
 // callbacks is how many calls are made at once.
@@ -71,81 +70,5 @@ func TestCallbacks(t *testing.T) {
 			}
 		}
 		require.Zero(t, m.n.Stats().CallsRefused)
-	})
-}
-
-// A Server and a mailbox call the node back whose messages they receive, while more wait for them
-// than their limits are: many messages, and large ones.
-func TestReceiversCallBack(t *testing.T) {
-	need.Long(t, 20*time.Second)
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*limit)
-		defer cancel()
-		call := func(ctx context.Context) error {
-			_, err := m.n.RPC(ctx, m.erl.Name(), "erlang", "abs", -1)
-			return err
-		}
-		small := &nodes.MailboxOptions{Limit: 1 << 20}
-		for _, tt := range []struct{ count, size int }{{callbacks, 10}, {100, 1_000_000}} {
-			done := make(chan error, 2)
-			casts := 0
-			server, err := m.n.Serve("back", nodes.Server{Cast: func(ctx context.Context, _ ei.Term) {
-				if err := call(ctx); err != nil {
-					done <- err
-				} else if casts++; casts == tt.count {
-					done <- nil
-				}
-			}}, small)
-			require.NoError(t, err)
-			box := m.mailbox(t, "B", small)
-			go func() {
-				for range tt.count {
-					if _, err := box.Receive(ctx); err != nil {
-						done <- err
-						return
-					}
-					if err := call(ctx); err != nil {
-						done <- err
-						return
-					}
-				}
-				done <- nil
-			}()
-			m.is(t, [][2]string{{fmt.Sprintf(`Bin = binary:copy(<<"x">>, %d),
-				[begin B ! Bin, gen_server:cast({back, N}, Bin) end || _ <- lists:seq(1, %d)], sent`, tt.size, tt.count), `sent`}})
-			for range 2 {
-				select {
-				case err := <-done:
-					require.NoError(t, err)
-				case <-ctx.Done():
-					t.Fatalf("%d of %d bytes: %v: %+v", tt.count, tt.size, ctx.Err(), m.n.Stats())
-				}
-			}
-			require.NoError(t, server.Close())
-		}
-	})
-}
-
-// A mailbox that nobody reads, with the default limit, does not hold up what else comes over the
-// connection; and the Erlang node can stop.
-func TestUnreadMailbox(t *testing.T) {
-	need.Long(t, 20*time.Second)
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		m.mailbox(t, "B", nil)
-		_, err := m.n.Serve("server", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
-		require.NoError(t, err)
-		m.n.Expose("m", "echo", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
-		m.is(t, [][2]string{
-			{`[B ! binary:copy(<<"x">>, 1000000) || _ <- lists:seq(1, 100)], sent`, `sent`},
-			{`gen_server:call({server, N}, hello)`, `hello`},
-			{`rpc:call(N, m, echo, [hello])`, `hello`},
-			{`rpc:block_call(N, m, echo, [hello])`, `hello`},
-			{`net_adm:ping(N)`, `pong`},
-			{`init:stop()`, `ok`},
-		})
-		require.Greater(t, m.n.Stats().Overflow, 30<<20)
-		await(t, m.erl.Done())
 	})
 }

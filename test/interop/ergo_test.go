@@ -3,8 +3,10 @@ package interop
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,7 +16,9 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
+	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/transport"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -54,6 +58,21 @@ func (e ergoNode) do(t *testing.T, verb, peer string) {
 	t.Helper()
 	_, err := fmt.Fprintln(e.commands, verb, peer)
 	require.NoError(t, err)
+}
+
+// mapper runs a port mapper of ours, and gives its port.
+func mapper(t *testing.T) int {
+	t.Helper()
+	ls, err := epmd.Listen(background(t), "127.0.0.1:0")
+	require.NoError(t, err)
+	var server epmd.Server
+	var serving sync.WaitGroup
+	serving.Go(func() { assert.ErrorIs(t, server.Serve(ls[0]), epmd.ErrServerClosed) })
+	t.Cleanup(func() {
+		require.NoError(t, server.Close())
+		serving.Wait()
+	})
+	return ls[0].Addr().(*net.TCPAddr).Port
 }
 
 func TestErgoHandshake(t *testing.T) {

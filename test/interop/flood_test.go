@@ -28,13 +28,13 @@ func TestFloodOfASlowProcess(t *testing.T) {
 	count := need.Fewer(150_000, 300_000)
 	releases := otp.Releases(t)
 	r := releases[len(releases)-1]
+	port := r.Epmd(t)
+	other := start(t, r, otp.Options{EpmdPort: port, Name: "other@127.0.0.1"})
 	for name, limit := range map[string]int{"it fits": 0, "it does not": need.Fewer(4<<20, 16<<20)} {
 		t.Run(name, func(t *testing.T) {
-			port := r.Epmd(t)
 			cfg := config(port)
 			cfg.OverflowLimit = limit
 			m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, cfg)}
-			other := start(t, r, otp.Options{EpmdPort: port, Name: "other@127.0.0.1"})
 			slow, err := m.n.Serve("slow", nodes.Server{Info: func(ctx context.Context, _ *nodes.Mailbox, m *nodes.Message) {
 				m.Release()
 				select {

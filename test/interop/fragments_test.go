@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 )
@@ -135,106 +134,103 @@ func (p *post) take(l letter) error {
 
 // Many processes send messages of all sizes at once, both ways: each message comes once and whole,
 // and those of one sender in their order.
-func TestSizesBothWays(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		load(t, m.erl, "large")
-		seed := rand.Uint64()
-		t.Log("seed ", seed)
-		random := rand.New(rand.NewPCG(seed, uint64(r.Number)))
-		in, out := drawSizes(random, largest()), drawSizes(random, min(20<<20, largest()))
-		if random.IntN(2) == 0 { // the largest one needs memory on both sides
-			in, out = out, in
-		}
-		ctx := background(t)
+func sizesBothWays(t *testing.T, m *meeting) {
+	load(t, m.erl, "large")
+	seed := rand.Uint64()
+	t.Log("seed ", seed)
+	random := rand.New(rand.NewPCG(seed, uint64(m.erl.Release().Number)))
+	in, out := drawSizes(random, largest()), drawSizes(random, min(20<<20, largest()))
+	if random.IntN(2) == 0 { // the largest one needs memory on both sides
+		in, out = out, in
+	}
+	ctx := background(t)
 
-		boxes := make([]*nodes.Mailbox, 5)
-		var plan ei.List
-		for i := range boxes {
-			b, err := m.n.NewMailbox(nil)
-			require.NoError(t, err)
-			require.NoError(t, m.n.Register(ctx, "box"+strconv.Itoa(i), b))
-			boxes[i] = b
-		}
-		due := make([]int, len(boxes))
-		for s, sizes := range in {
-			to := ei.Term(boxes[s%len(boxes)].Pid())
-			if s%2 == 0 { // by name
-				to = ei.Tuple{ei.Atom("box" + strconv.Itoa(s%len(boxes))), ei.Atom(m.n.Name())}
-			}
-			due[s%len(boxes)] += len(sizes)
-			plan = append(plan, ei.Tuple{ei.Int(s), to, ints(sizes)})
-		}
-		m.tell(t, "Plan", plan)
-
-		var wg sync.WaitGroup
-		sent := m.erl.Async(t, m.about("large:send(Plan)"))
-		came := newPost(in)
-		for i, b := range boxes {
-			wg.Go(func() {
-				for range due[i] {
-					message, err := b.Receive(ctx)
-					if err == nil {
-						var l letter
-						if l, err = open(message); err == nil {
-							err = came.take(l)
-						}
-						message.Release()
-					}
-					if err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			})
-		}
-
-		checkers, counts := make([]ei.Pid, 10), make([]int, 10)
-		for s, sizes := range out {
-			counts[s%len(counts)] += len(sizes)
-		}
-		watch, err := m.n.NewMailbox(nil)
+	boxes := make([]*nodes.Mailbox, 5)
+	var plan ei.List
+	for i := range boxes {
+		b, err := m.n.NewMailbox(nil)
 		require.NoError(t, err)
-		for i, n := range counts {
-			checkers[i] = m.pid(t, fmt.Sprintf("large:checker(%d)", n))
-			_, err = watch.Monitor(ctx, checkers[i])
-			require.NoError(t, err)
+		require.NoError(t, m.n.Register(ctx, "box"+strconv.Itoa(i), b))
+		boxes[i] = b
+	}
+	due := make([]int, len(boxes))
+	for s, sizes := range in {
+		to := ei.Term(boxes[s%len(boxes)].Pid())
+		if s%2 == 0 { // by name
+			to = ei.Tuple{ei.Atom("box" + strconv.Itoa(s%len(boxes))), ei.Atom(m.n.Name())}
 		}
-		base := make([]byte, 1_000_003)
-		for i := range base {
-			base[i] = byte(random.Uint32())
-		}
-		for s, sizes := range out {
-			b, err := m.n.NewMailbox(nil)
-			require.NoError(t, err)
-			starts := make([]int, len(sizes))
-			for i := range starts {
-				starts[i] = random.IntN(len(base))
-			}
-			wg.Go(func() {
-				for i, size := range sizes {
-					if err := b.Send(ctx, checkers[s%len(checkers)], ei.Tuple{b.Pid(), mail(s, i+1, base, starts[i], size)}); err != nil {
-						t.Errorf("sender %d: %v", s, err)
-						return
+		due[s%len(boxes)] += len(sizes)
+		plan = append(plan, ei.Tuple{ei.Int(s), to, ints(sizes)})
+	}
+	m.tell(t, "Plan", plan)
+
+	var wg sync.WaitGroup
+	sent := m.erl.Async(t, m.about("large:send(Plan)"))
+	came := newPost(in)
+	for i, b := range boxes {
+		wg.Go(func() {
+			for range due[i] {
+				message, err := b.Receive(ctx)
+				if err == nil {
+					var l letter
+					if l, err = open(message); err == nil {
+						err = came.take(l)
 					}
+					message.Release()
 				}
-			})
-			wg.Go(func() {
-				if err := answers(ctx, b, s, sizes); err != nil {
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+
+	checkers, counts := make([]ei.Pid, 10), make([]int, 10)
+	for s, sizes := range out {
+		counts[s%len(counts)] += len(sizes)
+	}
+	watch, err := m.n.NewMailbox(nil)
+	require.NoError(t, err)
+	for i, n := range counts {
+		checkers[i] = m.pid(t, fmt.Sprintf("large:checker(%d)", n))
+		_, err = watch.Monitor(ctx, checkers[i])
+		require.NoError(t, err)
+	}
+	base := make([]byte, 1_000_003)
+	for i := range base {
+		base[i] = byte(random.Uint32())
+	}
+	for s, sizes := range out {
+		b, err := m.n.NewMailbox(nil)
+		require.NoError(t, err)
+		starts := make([]int, len(sizes))
+		for i := range starts {
+			starts[i] = random.IntN(len(base))
+		}
+		wg.Go(func() {
+			for i, size := range sizes {
+				if err := b.Send(ctx, checkers[s%len(checkers)], ei.Tuple{b.Pid(), mail(s, i+1, base, starts[i], size)}); err != nil {
 					t.Errorf("sender %d: %v", s, err)
+					return
 				}
-			})
-		}
-		wg.Wait()
-		require.False(t, t.Failed())
-		require.Equal(t, "true", sent())
-		require.Zero(t, came.left)
-		for range checkers {
-			message, err := watch.Receive(ctx)
-			require.NoError(t, err)
-			require.Equal(t, "whole", message.Reason.String())
-		}
-	})
+			}
+		})
+		wg.Go(func() {
+			if err := answers(ctx, b, s, sizes); err != nil {
+				t.Errorf("sender %d: %v", s, err)
+			}
+		})
+	}
+	wg.Wait()
+	require.False(t, t.Failed())
+	require.Equal(t, "true", sent())
+	require.Zero(t, came.left)
+	for range checkers {
+		message, err := watch.Receive(ctx)
+		require.NoError(t, err)
+		require.Equal(t, "whole", message.Reason.String())
+	}
 }
 
 func ints(all []int) ei.List {
@@ -285,31 +281,28 @@ func answers(ctx context.Context, b *nodes.Mailbox, sender int, sizes []int) err
 
 // Each of the two flags for headers by itself, both and neither: an Erlang node and this one agree
 // on the form of their frames, and connections live.
-func TestHeadersFollowTheFlags(t *testing.T) {
+func headersFollowTheFlags(t *testing.T, m *meeting) {
 	const cache, fragments = dist.FlagDistHdrAtomCache, dist.FlagFragments
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, otp.Options{EpmdPort: port})
-		load(t, erl, "large")
-		for name, without := range map[string]dist.Flags{"neither": cache | fragments, "fragments": cache, "cache": fragments, "both": 0} {
-			t.Run(name, func(t *testing.T) {
-				cfg := config(port)
-				cfg.Flags = dist.FlagsDefault &^ without
-				n := startNode(t, cfg)
-				c, err := n.Connect(background(t), erl.Name())
+	erl, port := m.erl, m.erl.EpmdPort()
+	load(t, erl, "large")
+	for name, without := range map[string]dist.Flags{"neither": cache | fragments, "fragments": cache, "cache": fragments, "both": 0} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(port)
+			cfg.Flags = dist.FlagsDefault &^ without
+			n := startNode(t, cfg)
+			c, err := n.Connect(background(t), erl.Name())
+			require.NoError(t, err)
+			n.Expose("go", "same", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
+			for _, size := range []int{10, 10, 100_000, 3 << 20} {
+				sent := ei.Tuple{ei.Atom("hello"), ei.Binary(make([]byte, size))}
+				got, err := n.RPC(background(t), erl.Name(), "erlang", "hd", ei.List{sent})
 				require.NoError(t, err)
-				n.Expose("go", "same", func(_ context.Context, args []ei.Term) (any, error) { return args[0], nil })
-				for _, size := range []int{10, 10, 100_000, 3 << 20} {
-					sent := ei.Tuple{ei.Atom("hello"), ei.Binary(make([]byte, size))}
-					got, err := n.RPC(background(t), erl.Name(), "erlang", "hd", ei.List{sent})
-					require.NoError(t, err)
-					require.True(t, ei.Identical(sent, got))
-				}
-				require.Equal(t, "true", erl.Eval(t, fmt.Sprintf("B = large:bytes(3 bsl 20), {hello, B} =:= rpc:call('%s', go, same, [{hello, B}])",
-					n.Name())))
-				require.NoError(t, c.Err())
-				require.Same(t, c, n.Conn(erl.Name()))
-			})
-		}
-	})
+				require.True(t, ei.Identical(sent, got))
+			}
+			require.Equal(t, "true", erl.Eval(t, fmt.Sprintf("B = large:bytes(3 bsl 20), {hello, B} =:= rpc:call('%s', go, same, [{hello, B}])",
+				n.Name())))
+			require.NoError(t, c.Err())
+			require.Same(t, c, n.Conn(erl.Name()))
+		})
+	}
 }

@@ -189,42 +189,36 @@ func sendOn(ctx context.Context, c *nodes.Conn, to ei.Pid, term any, m *nodes.Me
 	return c.SendControl(ctx, &dist.Control{Op: dist.OpSend.Traced(), To: to, Token: m.Token}, raw)
 }
 
-func TestFromLibeiServer(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, otp.Options{EpmdPort: port})
-		cfg := config(port)
-		cfg.Flags = dist.FlagsLibei
-		n := newNode(t, cfg)
-		ctx, cancel := context.WithCancel(background(t))
-		ended := make(chan error)
-		go func() { ended <- complexServer(ctx, n, parseAddr(t, "127.0.0.1:0")) }()
-		erl.Do(t, `(fun F() -> case net_kernel:connect_node('`+n.Name()+`') of true -> ok; _ -> timer:sleep(10), F() end end)()`)
-		m := &meeting{erl: erl, n: n}
-		m.is(t, [][2]string{
-			{`{any, N} ! {call, self(), {foo, 5}}, receive {cnode, X} -> X after 20000 -> none end`, `6`},
-			{`{any, N} ! what, {any, N} ! {call, self(), {bar, 5}}, receive {cnode, X} -> X after 20000 -> none end`, `10`},
-			// What it does not announce is not asked of it.
-			{`rpc:call(N, erlang, node, [], 20000)`, `{badrpc,notsup}`},
-		})
-		cancel()
-		require.ErrorIs(t, await(t, ended), context.Canceled)
+func fromLibeiServer(t *testing.T, m *meeting) {
+	erl, port := m.erl, m.erl.EpmdPort()
+	cfg := config(port)
+	cfg.Flags = dist.FlagsLibei
+	n := newNode(t, cfg)
+	m.n = n
+	ctx, cancel := context.WithCancel(background(t))
+	ended := make(chan error)
+	go func() { ended <- complexServer(ctx, n, parseAddr(t, "127.0.0.1:0")) }()
+	erl.Do(t, `(fun F() -> case net_kernel:connect_node('`+n.Name()+`') of true -> ok; _ -> timer:sleep(10), F() end end)()`)
+	m.is(t, [][2]string{
+		{`{any, N} ! {call, self(), {foo, 5}}, receive {cnode, X} -> X after 20000 -> none end`, `6`},
+		{`{any, N} ! what, {any, N} ! {call, self(), {bar, 5}}, receive {cnode, X} -> X after 20000 -> none end`, `10`},
+		// What it does not announce is not asked of it.
+		{`rpc:call(N, erlang, node, [], 20000)`, `{badrpc,notsup}`},
 	})
+	cancel()
+	require.ErrorIs(t, await(t, ended), context.Canceled)
 }
 
-func TestFromLibeiClient(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, otp.Options{EpmdPort: port})
-		ctx := background(t)
-		n := newNode(t, config(port))
-		_, err := complexClient(ctx, n, erl.Name(), 41, 50*time.Millisecond)
-		require.ErrorIs(t, err, context.DeadlineExceeded, "nobody is called complex")
-		erl.Do(t, `register(complex, spawn(fun F() -> receive {call, P, {foo, X}} -> P ! {cnode, X + 1} end, F() end))`)
-		answer, err := complexClient(ctx, newNode(t, config(port)), erl.Name(), 41, limit)
-		require.NoError(t, err)
-		require.Equal(t, "{cnode,42}", answer.String())
-	})
+func fromLibeiClient(t *testing.T, m *meeting) {
+	erl, port := m.erl, m.erl.EpmdPort()
+	ctx := background(t)
+	n := newNode(t, config(port))
+	_, err := complexClient(ctx, n, erl.Name(), 41, 50*time.Millisecond)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "nobody is called complex")
+	erl.Do(t, `register(complex, spawn(fun F() -> receive {call, P, {foo, X}} -> P ! {cnode, X + 1} end, F() end))`)
+	answer, err := complexClient(ctx, newNode(t, config(port)), erl.Name(), 41, limit)
+	require.NoError(t, err)
+	require.Equal(t, "{cnode,42}", answer.String())
 }
 
 // next takes the next message of the lower level.
@@ -235,102 +229,99 @@ func next(t testing.TB, c *nodes.Conn) *nodes.Message {
 	return m
 }
 
-func TestFromLibeiByHand(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		erl, n, c := connected(t, r)
-		ctx := background(t)
-		m := &meeting{erl: erl, n: n}
+func fromLibeiByHand(t *testing.T, m *meeting) {
+	erl, n, ctx := m.erl, newNode(t, config(m.erl.EpmdPort())), background(t)
+	m.n = n
+	c, err := n.Connect(ctx, erl.Name())
+	require.NoError(t, err)
 
-		var out bytes.Buffer
-		result, err := fetchStdout(ctx, c, &out, "io", "put_chars", ei.Binary("hello"))
-		require.NoError(t, err)
-		require.Equal(t, "ok hello", result.String()+" "+out.String())
+	var out bytes.Buffer
+	result, err := fetchStdout(ctx, c, &out, "io", "put_chars", ei.Binary("hello"))
+	require.NoError(t, err)
+	require.Equal(t, "ok hello", result.String()+" "+out.String())
 
-		m.tell(t, "C", c.Self())
-		pid := m.pid(t, `spawn(fun() -> receive stop -> exit(bye) end end)`)
-		ref, err := watch(ctx, c, pid)
-		require.NoError(t, err)
-		require.NoError(t, c.Send(ctx, pid, ei.Atom("stop")))
-		for range 2 {
-			switch got := next(t, c); got.Op {
-			case dist.OpExit:
-				require.Equal(t, pid, got.From)
-				require.Equal(t, "bye", got.Reason.String())
-			case dist.OpMonitorPExit:
-				require.Equal(t, ref, got.Ref)
-				require.Equal(t, "bye", got.Reason.String())
-			default:
-				t.Fatal(got.Op)
-			}
+	m.tell(t, "C", c.Self())
+	pid := m.pid(t, `spawn(fun() -> receive stop -> exit(bye) end end)`)
+	ref, err := watch(ctx, c, pid)
+	require.NoError(t, err)
+	require.NoError(t, c.Send(ctx, pid, ei.Atom("stop")))
+	for range 2 {
+		switch got := next(t, c); got.Op {
+		case dist.OpExit:
+			require.Equal(t, pid, got.From)
+			require.Equal(t, "bye", got.Reason.String())
+		case dist.OpMonitorPExit:
+			require.Equal(t, ref, got.Ref)
+			require.Equal(t, "bye", got.Reason.String())
+		default:
+			t.Fatal(got.Op)
 		}
+	}
 
-		pid = m.pid(t, `spawn(fun() -> process_flag(trap_exit, true), link(C), C ! linked, receive M -> C ! M end end)`)
-		for got := next(t, c); got.Op != dist.OpSend; got = next(t, c) {
-			require.Equal(t, dist.OpLink, got.Op)
-		}
-		require.NoError(t, sendExit(ctx, c, pid, ei.Tuple{ei.Atom("over"), ei.Int(7)}))
-		exit, err := next(t, c).Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Tuple{ei.Atom("EXIT"), c.Self(), ei.Tuple{ei.Atom("over"), ei.Int(7)}}, exit)
+	pid = m.pid(t, `spawn(fun() -> process_flag(trap_exit, true), link(C), C ! linked, receive M -> C ! M end end)`)
+	for got := next(t, c); got.Op != dist.OpSend; got = next(t, c) {
+		require.Equal(t, dist.OpLink, got.Op)
+	}
+	require.NoError(t, sendExit(ctx, c, pid, ei.Tuple{ei.Atom("over"), ei.Int(7)}))
+	exit, err := next(t, c).Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Tuple{ei.Atom("EXIT"), c.Self(), ei.Tuple{ei.Atom("over"), ei.Int(7)}}, exit)
 
-		pid = m.pid(t, `spawn(fun() -> seq_trace:set_token(label, 17), C ! traced, seq_trace:set_token([]),
-			receive _ -> C ! seq_trace:get_token() end end)`)
-		traced := next(t, c)
-		require.NoError(t, sendOn(ctx, c, pid, ei.Atom("back"), traced))
-		token, err := next(t, c).Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Int(17), token.(ei.Tuple)[1])
+	pid = m.pid(t, `spawn(fun() -> seq_trace:set_token(label, 17), C ! traced, seq_trace:set_token([]),
+		receive _ -> C ! seq_trace:get_token() end end)`)
+	traced := next(t, c)
+	require.NoError(t, sendOn(ctx, c, pid, ei.Atom("back"), traced))
+	token, err := next(t, c).Term()
+	require.NoError(t, err)
+	require.Equal(t, ei.Int(17), token.(ei.Tuple)[1])
 
-		// A pid is one of the node, not of the connection that made it: an answer by another node
-		// comes where that one is connected.
-		other := start(t, r, otp.Options{EpmdPort: erl.EpmdPort()})
-		second, err := n.Connect(ctx, other.Name())
+	// A pid is one of the node, not of the connection that made it: an answer by another node
+	// comes where that one is connected.
+	other := start(t, erl.Release(), otp.Options{EpmdPort: erl.EpmdPort()})
+	second, err := n.Connect(ctx, other.Name())
+	require.NoError(t, err)
+	mine, err := n.NewPid()
+	require.NoError(t, err)
+	for _, pid := range []ei.Pid{mine, c.Self()} {
+		_, err = second.RPC(ctx, "erlang", "send", pid, ei.Atom("hello"))
 		require.NoError(t, err)
-		mine, err := n.NewPid()
-		require.NoError(t, err)
-		for _, pid := range []ei.Pid{mine, c.Self()} {
-			_, err = second.RPC(ctx, "erlang", "send", pid, ei.Atom("hello"))
-			require.NoError(t, err)
-			require.Equal(t, pid, next(t, second).To)
-		}
-	})
+		require.Equal(t, pid, next(t, second).To)
+	}
 }
 
 // ei_global_register and its kin, with a process of the C library's kind, which has signals to
 // read, and with a mailbox.
-func TestFromLibeiGlobal(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		erl, _, c := connected(t, r)
-		ctx := background(t)
-		upper := startNode(t, config(erl.EpmdPort()))
-		b, err := upper.NewMailbox(nil)
-		require.NoError(t, err)
-		for _, who := range []struct {
-			pid  ei.Pid
-			call func(fun string, args ...any) (ei.Term, error)
-		}{
-			{c.Self(), func(fun string, args ...any) (ei.Term, error) { return c.RPC(ctx, "global", fun, args...) }},
-			{b.Pid(), func(fun string, args ...any) (ei.Term, error) {
-				return upper.RPC(ctx, erl.Name(), "global", fun, args...)
-			}},
-		} {
-			is := func(want ei.Term, fun string, args ...any) {
-				t.Helper()
-				got, err := who.call(fun, args...)
-				require.NoError(t, err)
-				require.Equal(t, want, got)
-			}
-			is(ei.Atom("yes"), "register_name_external", ei.Atom("name"), who.pid)
-			is(ei.List{ei.Atom("name")}, "registered_names")
-			is(who.pid, "whereis_name", ei.Atom("name"))
-			is(ei.Atom("ok"), "unregister_name_external", ei.Atom("name"))
-			is(ei.Atom("undefined"), "whereis_name", ei.Atom("name"))
+func fromLibeiGlobal(t *testing.T, m *meeting) {
+	erl, upper, ctx := m.erl, m.n, background(t)
+	c, err := newNode(t, config(erl.EpmdPort())).Connect(ctx, erl.Name())
+	require.NoError(t, err)
+	b, err := upper.NewMailbox(nil)
+	require.NoError(t, err)
+	for _, who := range []struct {
+		pid  ei.Pid
+		call func(fun string, args ...any) (ei.Term, error)
+	}{
+		{c.Self(), func(fun string, args ...any) (ei.Term, error) { return c.RPC(ctx, "global", fun, args...) }},
+		{b.Pid(), func(fun string, args ...any) (ei.Term, error) {
+			return upper.RPC(ctx, erl.Name(), "global", fun, args...)
+		}},
+	} {
+		is := func(want ei.Term, fun string, args ...any) {
+			t.Helper()
+			got, err := who.call(fun, args...)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
 		}
-		require.Contains(t, []dist.Op{dist.OpLink, dist.OpMonitorP}, next(t, c).Op, "global watches the process")
-		_, err = upper.RPC(ctx, erl.Name(), "global", "register_name_external", ei.Atom("name"), b.Pid())
-		require.NoError(t, err)
-		require.NoError(t, b.Close())
-		require.Equal(t, "undefined", erl.Eval(t, `(fun F() -> case global:whereis_name(name) of undefined -> undefined;
-			_ -> timer:sleep(10), F() end end)()`))
-	})
+		is(ei.Atom("yes"), "register_name_external", ei.Atom("name"), who.pid)
+		is(ei.List{ei.Atom("name")}, "registered_names")
+		is(who.pid, "whereis_name", ei.Atom("name"))
+		is(ei.Atom("ok"), "unregister_name_external", ei.Atom("name"))
+		is(ei.Atom("undefined"), "whereis_name", ei.Atom("name"))
+	}
+	require.Contains(t, []dist.Op{dist.OpLink, dist.OpMonitorP}, next(t, c).Op, "global watches the process")
+	_, err = upper.RPC(ctx, erl.Name(), "global", "register_name_external", ei.Atom("name"), b.Pid())
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+	require.Equal(t, "undefined", erl.Eval(t, `(fun F() -> case global:whereis_name(name) of undefined -> undefined;
+		_ -> timer:sleep(10), F() end end)()`))
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/internal/test/otp"
-	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/stretchr/testify/require"
 )
@@ -60,22 +59,6 @@ func TestLibeiClient(t *testing.T) {
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit)
 	require.Contains(t, string(exit.Stderr), "cannot connect")
-}
-
-// Several at once.
-func TestLibeiClients(t *testing.T) {
-	needsTCP(t, "libei speaks no TLS")
-	t.Parallel()
-	port := otp.Epmd(t)
-	demo := serve(t, port)
-	errs := make(chan error)
-	for range 8 {
-		cmd := libei(t, port, "ei_client", demo.Name, otp.DefaultCookie, "300", "500")
-		go func() { errs <- cmd.Run() }()
-	}
-	for range 8 {
-		require.NoError(t, await(t, errs))
-	}
 }
 
 // We call a program of the C library, which has no rex, no monitors and no links, and must be sent
@@ -148,32 +131,4 @@ func TestLibeiEcho(t *testing.T) {
 		require.Equal(t, "{nodedown,'echo@127.0.0.1'}", term.String())
 	}
 	require.ElementsMatch(t, []ei.Ref{first, second}, refs)
-}
-
-// The lower level with a program of the C library: the exchange that ei_client does, from our side.
-func TestLibeiLowerLevel(t *testing.T) {
-	needsTCP(t, "libei speaks no TLS")
-	t.Parallel()
-	port := otp.Epmd(t)
-	echo := otp.Serve(t, libei(t, port, "ei_echo", "-n", "echo@127.0.0.1", otp.DefaultCookie))
-	at := parseAddr(t, "127.0.0.1:"+echo.Address)
-	cfg := config(port)
-	cfg.Resolver = nodes.Static{echo.Name: {Addr: at}}
-	n := newNode(t, cfg)
-	ctx := background(t)
-	c, err := n.Connect(ctx, echo.Name)
-	require.NoError(t, err)
-	var m nodes.Message
-	for size := range 200 {
-		payload := ei.Binary(make([]byte, size*size))
-		require.NoError(t, c.SendName(ctx, "peer", ei.Tuple{ei.Atom("echo"), c.Self(), payload}))
-		require.NoError(t, c.ReceiveInto(ctx, &m))
-		require.Equal(t, dist.OpSend, m.Op)
-		require.Equal(t, c.Self(), m.To)
-		cursor := ei.NewCursor(m.Payload)
-		got, err := cursor.Binary()
-		require.NoError(t, err)
-		require.Equal(t, []byte(payload), got)
-	}
-	require.NoError(t, c.Close())
 }

@@ -2,223 +2,139 @@ package interop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/cnode-go/cnode/ei"
-	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/stretchr/testify/require"
 )
 
 // The messages of each of many processes of ours arrive in order, and so do those of each of
 // theirs.
-func TestOrder(t *testing.T) {
+func order(t *testing.T, m *meeting) {
 	const senders, last = 20, 1000
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		ctx := background(t)
-		load(t, m.erl, "listener")
-		heard := m.erl.Async(t, fmt.Sprintf("register(listener, self()), listener:numbers(%d, %d)", senders, last))
-		m.erl.Do(t, `(fun F() -> case whereis(listener) of undefined -> timer:sleep(1), F(); P -> persistent_term:put(pid, P) end end)()`)
-		listener := m.pid(t, "persistent_term:get(pid)")
-		errs := make(chan error)
-		for s := range senders {
-			b, err := m.n.NewMailbox(nil)
-			require.NoError(t, err)
-			go func() {
-				for i := range last {
-					message := ei.Tuple{b.Pid(), ei.Int(i + 1)}
-					var err error
-					if s%2 == 0 {
-						err = b.Send(ctx, listener, message)
-					} else {
-						err = b.SendName(ctx, m.erl.Name(), "listener", message)
-					}
-					if err != nil {
-						errs <- err
-						return
-					}
+	ctx := background(t)
+	load(t, m.erl, "listener")
+	heard := m.erl.Async(t, fmt.Sprintf("register(listener, self()), listener:numbers(%d, %d)", senders, last))
+	m.erl.Do(t, `(fun F() -> case whereis(listener) of undefined -> timer:sleep(1), F(); P -> persistent_term:put(pid, P) end end)()`)
+	listener := m.pid(t, "persistent_term:get(pid)")
+	errs := make(chan error)
+	for s := range senders {
+		b, err := m.n.NewMailbox(nil)
+		require.NoError(t, err)
+		go func() {
+			for i := range last {
+				message := ei.Tuple{b.Pid(), ei.Int(i + 1)}
+				var err error
+				if s%2 == 0 {
+					err = b.Send(ctx, listener, message)
+				} else {
+					err = b.SendName(ctx, m.erl.Name(), "listener", message)
 				}
-				errs <- nil
-			}()
-		}
-		for range senders {
-			require.NoError(t, await(t, errs))
-		}
-		require.Equal(t, "[]", heard())
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range senders {
+		require.NoError(t, await(t, errs))
+	}
+	require.Equal(t, "[]", heard())
 
-		b := m.mailbox(t, "B", nil)
-		require.NoError(t, m.n.Register(ctx, "box", b))
-		m.erl.Do(t, m.about(fmt.Sprintf(`[spawn(fun() -> [if S rem 2 =:= 0 -> B ! {self(), I}; true -> {box, N} ! {self(), I} end
-			|| I <- lists:seq(1, %d)] end) || S <- lists:seq(1, %d)]`, last, senders)))
-		seen := map[ei.Pid]ei.Int{}
-		for range senders * last {
-			message, err := b.Receive(ctx)
-			require.NoError(t, err)
-			term, err := message.Term()
-			require.NoError(t, err)
-			from, i := term.(ei.Tuple)[0].(ei.Pid), term.(ei.Tuple)[1].(ei.Int)
-			require.Equal(t, seen[from]+1, i)
-			seen[from] = i
-		}
-		require.Len(t, seen, senders)
-		for _, i := range seen {
-			require.EqualValues(t, last, i)
-		}
-	})
+	b := m.mailbox(t, "B", nil)
+	require.NoError(t, m.n.Register(ctx, "box", b))
+	m.erl.Do(t, m.about(fmt.Sprintf(`[spawn(fun() -> [if S rem 2 =:= 0 -> B ! {self(), I}; true -> {box, N} ! {self(), I} end
+		|| I <- lists:seq(1, %d)] end) || S <- lists:seq(1, %d)]`, last, senders)))
+	seen := map[ei.Pid]ei.Int{}
+	for range senders * last {
+		message, err := b.Receive(ctx)
+		require.NoError(t, err)
+		term, err := message.Term()
+		require.NoError(t, err)
+		from, i := term.(ei.Tuple)[0].(ei.Pid), term.(ei.Tuple)[1].(ei.Int)
+		require.Equal(t, seen[from]+1, i)
+		seen[from] = i
+	}
+	require.Len(t, seen, senders)
+	for _, i := range seen {
+		require.EqualValues(t, last, i)
+	}
 }
 
 // A peer that does not read makes us wait; nothing is lost, and a context ends the wait.
-func TestBackPressure(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		ctx := background(t)
-		load(t, m.erl, "listener")
-		pid := m.pid(t, "S = self(), spawn(fun() -> Last = receive {last, L} -> L end, S ! {total, listener:sink(Last)} end)")
-		b := m.mailbox(t, "B", nil)
-		m.erl.Pause(t)
-		payload := ei.Binary(make([]byte, 100_000))
-		require.NoError(t, b.Send(ctx, pid, payload), "there is room for one")
-		sent := 1
-		for {
-			short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-			err := b.Send(short, pid, payload)
-			cancel()
-			if err != nil {
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-				break
-			}
-			sent++
-			require.Less(t, sent, 1000, "100 MB have found room somewhere")
+func backPressure(t *testing.T, m *meeting) {
+	ctx := background(t)
+	load(t, m.erl, "listener")
+	pid := m.pid(t, "S = self(), spawn(fun() -> Last = receive {last, L} -> L end, S ! {total, listener:sink(Last)} end)")
+	b := m.mailbox(t, "B", nil)
+	m.erl.Pause(t)
+	payload := ei.Binary(make([]byte, 100_000))
+	require.NoError(t, b.Send(ctx, pid, payload), "there is room for one")
+	sent := 1
+	for {
+		short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		err := b.Send(short, pid, payload)
+		cancel()
+		if err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			break
 		}
-		m.erl.Continue(t)
-		require.NoError(t, b.Send(ctx, pid, payload))
-		require.NoError(t, b.Send(ctx, pid, ei.Tuple{ei.Atom("last"), ei.Int(sent + 1)}))
-		m.is(t, [][2]string{{`receive {total, T} -> T after 20000 -> none end`, fmt.Sprint((sent + 1) * len(payload))}})
-	})
+		sent++
+		require.Less(t, sent, 1000, "100 MB have found room somewhere")
+	}
+	m.erl.Continue(t)
+	require.NoError(t, b.Send(ctx, pid, payload))
+	require.NoError(t, b.Send(ctx, pid, ei.Tuple{ei.Atom("last"), ei.Int(sent + 1)}))
+	m.is(t, [][2]string{{`receive {total, T} -> T after 20000 -> none end`, fmt.Sprint((sent + 1) * len(payload))}})
 }
 
 // A mailbox that is never emptied makes the Erlang side wait, and no other mailbox loses anything.
-func TestFullMailbox(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := newMeeting(t, r)
-		ctx := background(t)
-		b := m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 100_000})
-		done := m.erl.Async(t, m.about(`[B ! {I, <<0:80000>>} || I <- lists:seq(1, 3000)], sent`))
-		for i := range 3000 {
-			message, err := b.Receive(ctx)
-			require.NoError(t, err)
-			cursor := ei.NewCursor(message.Payload)
-			_, err = cursor.Tuple()
-			require.NoError(t, err)
-			got, err := cursor.Int()
-			require.NoError(t, err)
-			require.EqualValues(t, i+1, got)
-		}
-		require.Equal(t, "sent", done())
+func fullMailbox(t *testing.T, m *meeting) {
+	ctx := background(t)
+	b := m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 100_000})
+	done := m.erl.Async(t, m.about(`[B ! {I, <<0:80000>>} || I <- lists:seq(1, 3000)], sent`))
+	for i := range 3000 {
+		message, err := b.Receive(ctx)
+		require.NoError(t, err)
+		cursor := ei.NewCursor(message.Payload)
+		_, err = cursor.Tuple()
+		require.NoError(t, err)
+		got, err := cursor.Int()
+		require.NoError(t, err)
+		require.EqualValues(t, i+1, got)
+	}
+	require.Equal(t, "sent", done())
 
-		// Or the mailbox ends, if it was made with FullExit, and linked processes get its exit
-		// signal.
-		b = m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 10_000, Full: nodes.FullExit})
-		m.is(t, [][2]string{{`R = monitor(process, B), [B ! <<0:8000>> || _ <- lists:seq(1, 20)],
-			receive {'DOWN', R, _, B, Why} -> Why end`, `mailbox_full`}})
-		require.Equal(t, "mailbox_full", ended(t, b))
-		m.is(t, [][2]string{{`net_adm:ping(N)`, `pong`}})
-	})
+	// Or the mailbox ends, if it was made with FullExit, and linked processes get its exit
+	// signal.
+	b = m.mailbox(t, "B", &nodes.MailboxOptions{Limit: 10_000, Full: nodes.FullExit})
+	m.is(t, [][2]string{{`R = monitor(process, B), [B ! <<0:8000>> || _ <- lists:seq(1, 20)],
+		receive {'DOWN', R, _, B, Why} -> Why end`, `mailbox_full`}})
+	require.Equal(t, "mailbox_full", ended(t, b))
+	m.is(t, [][2]string{{`net_adm:ping(N)`, `pong`}})
 }
 
 // A message over Config.MaxFrame ends its connection, with an error that says so, before much of it
 // is kept; then all is as before.
-func TestMaxFrame(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		cfg := config(port)
-		cfg.MaxFrame = 1 << 20
-		m := &meeting{erl: start(t, r, otp.Options{EpmdPort: port}), n: startNode(t, cfg)}
-		b := m.mailbox(t, "B", nil)
-		m.is(t, [][2]string{{`B ! binary:copy(<<"x">>, 1000000), sent`, `sent`}})
-		message, err := b.Receive(background(t))
-		require.NoError(t, err)
-		require.Greater(t, len(message.Payload), 1_000_000)
-		c := m.n.Conn(m.erl.Name())
-		m.is(t, [][2]string{{`monitor_node(N, true), B ! binary:copy(<<"x">>, 100000000),
-			receive {nodedown, N} -> down after 20000 -> none end`, `down`}})
-		await(t, c.Done())
-		require.ErrorIs(t, c.Err(), nodes.ErrFrameTooLong)
-		m.is(t, [][2]string{{`B ! small, net_adm:ping(N)`, `pong`}})
-		require.Equal(t, "small", receive(t, b))
-	})
-}
-
-// The lower level: what the C library's programs do.
-func TestLowerLevel(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, otp.Options{EpmdPort: port})
-		n := newNode(t, config(port))
-		ctx := background(t)
-		l, err := n.Listen(ctx, parseAddr(t, "127.0.0.1:0"))
-		require.NoError(t, err)
-		require.NoError(t, n.Publish(ctx, l))
-		ping := erl.Async(t, "net_adm:ping('"+n.Name()+"')")
-		c, err := l.Accept(ctx)
-		require.NoError(t, err)
-		require.Equal(t, erl.Name(), c.Name())
-
-		// net_adm:ping is answered by hand.
-		message, err := c.Receive(ctx)
-		for err == nil && message.Op != dist.OpRegSend { // the monitor of the call
-			require.Equal(t, dist.OpMonitorP, message.Op)
-			message, err = c.Receive(ctx)
-		}
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom("net_kernel"), message.ToName)
-		request, err := message.Term()
-		require.NoError(t, err)
-		from := request.(ei.Tuple)[1].(ei.Tuple)
-		require.NoError(t, c.Send(ctx, from[0].(ei.Pid), ei.Tuple{from[1], ei.Atom("yes")}))
-		require.Equal(t, "pong", ping())
-
-		// A call waits for its answer, and leaves the rest to Receive.
-		m := &meeting{erl: erl, n: n}
-		_, err = c.RPC(ctx, "erlang", "send", c.Self(), ei.Atom("between"))
-		require.NoError(t, err)
-		message, err = c.Receive(ctx)
-		for err == nil && message.Op != dist.OpSend { // the end of the ping's monitor
-			message, err = c.Receive(ctx)
-		}
-		require.NoError(t, err)
-		between, err := message.Term()
-		require.NoError(t, err)
-		require.Equal(t, ei.Atom("between"), between)
-		_, err = c.RPC(ctx, "erlang", "exit", ei.Atom("oops"))
-		var bad *nodes.RPCError
-		require.ErrorAs(t, err, &bad)
-		require.Equal(t, "{'EXIT',oops}", bad.Reason.String())
-
-		// Waiting can be broken off, and resumed.
-		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
-		defer cancel()
-		_, err = c.Receive(short)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		m.eval(t, `register(shell, self()), {any, N} ! {hello, self()}`)
-		message, err = c.Receive(ctx)
-		require.NoError(t, err)
-		require.Equal(t, dist.OpRegSend, message.Op)
-		require.Equal(t, ei.Atom("any"), message.ToName)
-		require.NoError(t, c.SendName(ctx, "shell", ei.Tuple{ei.Atom("hello"), c.Self()}))
-		m.is(t, [][2]string{{`receive {hello, P} -> node(P) =:= N after 20000 -> none end`, `true`}})
-
-		require.NoError(t, l.Close())
-		require.NoError(t, n.Unpublish(context.Background()))
-		m.is(t, [][2]string{{`monitor_node(N, true), disconnect_node(N), receive {nodedown, N} -> ok end, net_adm:ping(N)`, `pang`}})
-		_, err = c.Receive(ctx)
-		require.Error(t, err)
-		require.False(t, errors.Is(err, context.DeadlineExceeded), err)
-		await(t, c.Done())
-	})
+func maxFrame(t *testing.T, m *meeting) {
+	cfg := config(m.erl.EpmdPort())
+	cfg.MaxFrame = 1 << 20
+	m.n = startNode(t, cfg)
+	b := m.mailbox(t, "B", nil)
+	m.is(t, [][2]string{{`B ! binary:copy(<<"x">>, 1000000), sent`, `sent`}})
+	message, err := b.Receive(background(t))
+	require.NoError(t, err)
+	require.Greater(t, len(message.Payload), 1_000_000)
+	c := m.n.Conn(m.erl.Name())
+	m.is(t, [][2]string{{`monitor_node(N, true), B ! binary:copy(<<"x">>, 100000000),
+		receive {nodedown, N} -> down after 20000 -> none end`, `down`}})
+	await(t, c.Done())
+	require.ErrorIs(t, c.Err(), nodes.ErrFrameTooLong)
+	m.is(t, [][2]string{{`B ! small, net_adm:ping(N)`, `pong`}})
+	require.Equal(t, "small", receive(t, b))
 }

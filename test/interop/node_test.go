@@ -52,17 +52,6 @@ func startNode(t testing.TB, cfg nodes.Config) *nodes.Node {
 	return n
 }
 
-// connected makes a node that is not started, and connects it to a new Erlang node.
-func connected(t *testing.T, r otp.Release) (erl *otp.Node, n *nodes.Node, c *nodes.Conn) {
-	t.Helper()
-	port := r.Epmd(t)
-	erl = start(t, r, otp.Options{EpmdPort: port})
-	n = newNode(t, config(port))
-	c, err := n.Connect(background(t), erl.Name())
-	require.NoError(t, err)
-	return erl, n, c
-}
-
 // A meeting is a real Erlang node and a started node of this process that can meet.
 type meeting struct {
 	erl   *otp.Node

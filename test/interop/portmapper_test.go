@@ -2,10 +2,7 @@ package interop
 
 import (
 	"context"
-	"net"
-	"os/exec"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +14,6 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 	"github.com/cnode-go/cnode/nodes/epmd"
 	"github.com/cnode-go/cnode/transport"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -71,52 +67,9 @@ func TestPublish(t *testing.T) {
 		gone(t, erl, alive)
 		require.Equal(t, "pong", erl.Eval(t, "net_adm:ping('"+hidden.Name()+"')"))
 		again := startNode(t, cfg)
-		known(t, start(t, r, otp.Options{EpmdPort: port}), again)
+		require.Equal(t, "true", erl.Eval(t, "disconnect_node('"+hidden.Name()+"')"))
+		known(t, erl, again)
 		require.NotEqual(t, hidden.Creation(), again.Creation())
-	})
-}
-
-// mapper runs a port mapper of ours, and gives its port.
-func mapper(t *testing.T) int {
-	t.Helper()
-	ls, err := epmd.Listen(background(t), "127.0.0.1:0")
-	require.NoError(t, err)
-	var server epmd.Server
-	var serving sync.WaitGroup
-	serving.Go(func() { assert.ErrorIs(t, server.Serve(ls[0]), epmd.ErrServerClosed) })
-	t.Cleanup(func() {
-		require.NoError(t, server.Close())
-		serving.Wait()
-	})
-	return ls[0].Addr().(*net.TCPAddr).Port
-}
-
-// Erlang nodes that know no other port mapper than ours find each other, and us.
-func TestOwnPortMapper(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		port := mapper(t)
-		a := start(t, r, otp.Options{EpmdPort: port})
-		b := start(t, r, otp.Options{EpmdPort: port})
-		n := startNode(t, config(port))
-		known(t, a, n)
-		require.Equal(t, "pong", a.Eval(t, "net_adm:ping('"+b.Name()+"')"))
-		got, err := n.RPC(background(t), b.Name(), "erlang", "nodes")
-		require.NoError(t, err)
-		require.Equal(t, "['"+a.Name()+"']", got.String())
-
-		names := exec.Command(r.Command("epmd"), "-names")
-		names.Env = gonode.Environment(t, port)
-		out, err := names.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		for _, alive := range []string{a.Alive(), b.Alive()} {
-			require.Contains(t, string(out), "name "+alive+" at port ")
-		}
-		b.Kill()
-		gone(t, a, b.Alive())
-		require.Equal(t, "pang", a.Eval(t, "net_adm:ping('"+b.Name()+"')"))
-		// A node that comes back under its name is another incarnation.
-		again := start(t, r, otp.Options{Name: b.Name(), EpmdPort: port})
-		require.Equal(t, "pong", again.Eval(t, "net_adm:ping('"+a.Name()+"')"))
 	})
 }
 

@@ -11,9 +11,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/internal/test/party"
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/party"
 )
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envAbandon) != "" {
+		abandon()
+	}
+	os.Exit(leak.Run(m))
+}
 
 // Nothing outlives a test process that ends without its clean-up.
 func TestAbandoned(t *testing.T) {
@@ -36,4 +45,28 @@ func TestAbandoned(t *testing.T) {
 			20*time.Second, 5*time.Millisecond, "epmd on port %d lives", port)
 	}
 	require.Equal(t, len(releases), count)
+}
+
+// envAbandon makes the test binary start one of each and then stop existing.
+const envAbandon = "CNODE_TEST_ABANDON"
+
+func abandon() {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	releases, err := Find()
+	fail(err)
+	for _, r := range releases {
+		port, _, err := r.LaunchEpmd()
+		fail(err)
+		n, err := r.Launch(context.Background(), Options{EpmdPort: port})
+		fail(err)
+		fmt.Println(n.Pid(), port)
+	}
+	self, _ := os.FindProcess(os.Getpid())
+	_ = self.Kill()
+	select {}
 }

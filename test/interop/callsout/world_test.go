@@ -66,11 +66,24 @@ func started(t *testing.T, port int, edit ...func(*nodes.Config)) *nodes.Node {
 	return gonode.Start(t, cfg)
 }
 
-// meeting is an Erlang node and a node of this process.
-func meeting(t *testing.T, r otp.Release) (*otp.Node, *nodes.Node) {
-	t.Helper()
-	port := r.Epmd(t)
-	return erlang(t, r, otp.Options{EpmdPort: port}), started(t, port)
+// What Go asks of one Erlang node, which all of it has, one after the other.
+func TestRequests(t *testing.T) {
+	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := erlang(t, r, otp.Options{EpmdPort: port})
+		for _, x := range []struct {
+			name string
+			talk func(t *testing.T, erl *otp.Node, n *nodes.Node)
+		}{
+			{"classes", classes}, {"given up", givenUp}, {"requests", requests}, {"cast", cast}, {"spawn", spawn},
+			{"a spawn given up", spawnGivenUp}, {"an orphan", spawnOrphan}, {"group leader", groupLeader}, {"killed", killed},
+		} {
+			t.Run(x.name, func(t *testing.T) {
+				erl.Anew(t)
+				x.talk(t, erl, started(t, port))
+			})
+		}
+	})
 }
 
 func soon(t testing.TB) context.Context {

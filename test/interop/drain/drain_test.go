@@ -47,24 +47,22 @@ const work = 2500
 // The model: gen_servers that trap exits, of an application that stops, alone or with its node.
 func TestApplicationStops(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		e, o := start(t, r, port), start(t, r, port)
+		require.Equal(t, "true", e.Eval(t, "net_kernel:connect_node('"+o.Name()+"')"))
+		require.Equal(t, "ok", o.Do(t, "ok = global:sync(), shop:load()"))
+		node := "'" + o.Name() + "'"
 		for _, how := range []string{"application:stop(shop)", "init:stop()"} {
-			t.Run(how, func(t *testing.T) {
-				t.Parallel()
-				port := r.Epmd(t)
-				e, o := start(t, r, port), start(t, r, port)
-				require.Equal(t, "true", e.Eval(t, "net_kernel:connect_node('"+o.Name()+"')"))
-				require.Equal(t, "ok", o.Do(t, "ok = global:sync(), ok = shop:load(), application:start(shop)"))
-				node := "'" + o.Name() + "'"
-				e.Becomes(t, "length(pg:get_members(idle))", "1")
-				require.Equal(t, "ok", e.Do(t, fmt.Sprintf(
-					"[P, Q] = [rpc:call(%s, erlang, whereis, [N]) || N <- [idle, busy]], "+
-						"persistent_term:put(idle, P), persistent_term:put(w, shop:watch(P, Q, %d))", node, work)))
-				require.Equal(t, "ok", e.Do(t, "spawn("+node+", fun() -> "+how+" end), ok"))
-				e.Becomes(t, "shop:seen(persistent_term:get(w))", seen)
-				if how != "init:stop()" {
-					require.Equal(t, absent, e.Eval(t, "shop:find("+node+", persistent_term:get(idle))"))
-				}
-			})
+			require.Equal(t, "ok", o.Do(t, "application:start(shop)"))
+			e.Becomes(t, "length(pg:get_members(idle))", "1")
+			require.Equal(t, "ok", e.Do(t, fmt.Sprintf(
+				"[P, Q] = [rpc:call(%s, erlang, whereis, [N]) || N <- [idle, busy]], "+
+					"persistent_term:put(idle, P), persistent_term:put(w, shop:watch(P, Q, %d))", node, work)))
+			require.Equal(t, "ok", e.Do(t, "spawn("+node+", fun() -> "+how+" end), ok"))
+			e.Becomes(t, "shop:seen(persistent_term:get(w))", seen)
+			if how != "init:stop()" {
+				require.Equal(t, absent, e.Eval(t, "shop:find("+node+", persistent_term:get(idle))"))
+			}
 		}
 	})
 }

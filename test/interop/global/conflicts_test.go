@@ -31,8 +31,11 @@ func TestConflicts(t *testing.T) {
 	}
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
+		e := r.Start(t, otp.Options{EpmdPort: port})
 		for _, first := range []string{"g", "z"} {
-			e, m := r.Start(t, otp.Options{EpmdPort: port}), startMember(t, uniqueName(first), port)
+			e.Anew(t)
+			e.Do(t, "[global:unregister_name(N) || N <- global:registered_names()]")
+			m := startMember(t, uniqueName(first), port)
 			ours := map[string]*nodes.Mailbox{}
 			for name, method := range methods {
 				require.Equal(t, "yes", spawnNamed(t, e, name, name))
@@ -63,6 +66,7 @@ func TestConflicts(t *testing.T) {
 			require.Equal(t, ei.Atom("notify_all_name"), told[1])
 			require.Equal(t, ei.Atom(e.Name()), told[2].(ei.Pid).Node)
 			require.Contains(t, got(t, e, "notify_all_name"), "{global_name_conflict,notify_all_name,<")
+			require.NoError(t, m.n.Close())
 		}
 	})
 }

@@ -38,8 +38,8 @@ func (h counting) WithAttrs(attrs []slog.Attr) slog.Handler {
 func TestWithoutGlobal(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)
+		one, two := r.Start(t, otp.Options{EpmdPort: port}), r.Start(t, otp.Options{EpmdPort: port})
 		for _, visible := range []bool{false, true} {
-			one, two := r.Start(t, otp.Options{EpmdPort: port}), r.Start(t, otp.Options{EpmdPort: port})
 			cfg, warnings := config(t, uniqueName("w"), port), new(atomic.Int32)
 			cfg.Visible, cfg.Logger = visible, slog.New(counting{cfg.Logger.Handler(), "does not run nodes/global", warnings})
 			n := gonode.Start(t, cfg)

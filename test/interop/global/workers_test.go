@@ -24,13 +24,13 @@ type crew struct {
 	at   []string // the workers' processes
 }
 
-func newCrew(t *testing.T, r otp.Release) *crew {
-	port := r.Epmd(t)
-	c := &crew{name: uniqueName("crew")}
-	c.p = served(t, c.name, port, 3)
-	for range 3 {
-		c.es = append(c.es, r.Start(t, otp.Options{EpmdPort: port}))
+func newCrew(t *testing.T, es []*otp.Node) *crew {
+	for _, e := range es {
+		e.Anew(t)
+		e.Do(t, "[global:unregister_name(N) || N <- global:registered_names()]")
 	}
+	c := &crew{name: uniqueName("crew"), es: es}
+	c.p = served(t, c.name, es[0].EpmdPort(), 3)
 	for begun := time.Now(); ; {
 		c.at = nil
 		for _, e := range c.es {
@@ -104,75 +104,83 @@ func (c *crew) owner(t *testing.T) (i int) {
 	return i
 }
 
-// Names of a node with workers: whichever worker a process is in, and a peer connected to. One of
-// the workers decides; when it dies, another one does.
 func TestWorkers(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
-		c := newCrew(t, r)
-		for i, e := range c.es {
-			require.Equal(t, "true", c.eval(t, e, "is_pid(rpc:call(N, w, register, [{go, %d}]))", i))
-			require.Equal(t, "yes", spawnNamed(t, e, fmt.Sprintf("{erl,%d}", i), "random_exit_name"))
-			require.Equal(t, "no", c.eval(t, e, "rpc:call(N, w, register, [{erl, 0}])"))
+		port := r.Epmd(t)
+		var es []*otp.Node
+		for range 3 {
+			es = append(es, r.Start(t, otp.Options{EpmdPort: port}))
 		}
-		all := "[{erl,0},{erl,1},{erl,2},{go,0},{go,1},{go,2}]"
-		require.Equal(t, all, c.agree(t))
-		for _, e := range c.es {
-			for i := range c.es {
-				require.Equal(t, "true", c.eval(t, e, "global:whereis_name({go, %d}) =:= rpc:call(N, w, whereis, [{go, %d}])", i, i))
-			}
-		}
-		require.Equal(t, "ok", c.eval(t, c.es[0], "rpc:call(N, w, unregister, [{go, 1}])"))
-		require.Equal(t, "[{erl,0},{erl,1},{erl,2},{go,0},{go,2}]", c.agree(t))
-		waits := []func() string{}
-		for _, e := range c.es {
-			waits = append(waits, e.Async(t, fmt.Sprintf(`[global:trans({x, self()}, fun() -> here end), rpc:call('%s', w, trans, [x])]`, c.name)))
-		}
-		for _, f := range waits {
-			require.Equal(t, "[here,ok]", f())
-		}
-
-		i := c.owner(t)
-		pid, err := strconv.Atoi(c.at[i])
-		require.NoError(t, err)
-		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-		c.meet(t)
-		names := c.agree(t)
-		require.NotContains(t, names, fmt.Sprintf("{go,%d}", i), "it was the owner's")
-		require.Contains(t, names, "{erl,0},{erl,1},{erl,2}")
-		for i, e := range c.es {
-			require.Equal(t, "true", c.eval(t, e, "is_pid(rpc:call(N, w, register, [{again, %d}]))", i))
-			require.Equal(t, "yes", spawnNamed(t, e, fmt.Sprintf("{anew,%d}", i), "random_exit_name"))
-		}
-		names = c.agree(t)
-		for i := range c.es {
-			require.Contains(t, names, fmt.Sprintf("{again,%d}", i))
-		}
+		t.Run("names", func(t *testing.T) { workersNames(t, es) })
+		t.Run("moves", func(t *testing.T) { workersMove(t, es) })
 	})
 }
 
+// Names of a node with workers: whichever worker a process is in, and a peer connected to. One of
+// the workers decides; when it dies, another one does.
+func workersNames(t *testing.T, es []*otp.Node) {
+	c := newCrew(t, es)
+	for i, e := range c.es {
+		require.Equal(t, "true", c.eval(t, e, "is_pid(rpc:call(N, w, register, [{go, %d}]))", i))
+		require.Equal(t, "yes", spawnNamed(t, e, fmt.Sprintf("{erl,%d}", i), "random_exit_name"))
+		require.Equal(t, "no", c.eval(t, e, "rpc:call(N, w, register, [{erl, 0}])"))
+	}
+	all := "[{erl,0},{erl,1},{erl,2},{go,0},{go,1},{go,2}]"
+	require.Equal(t, all, c.agree(t))
+	for _, e := range c.es {
+		for i := range c.es {
+			require.Equal(t, "true", c.eval(t, e, "global:whereis_name({go, %d}) =:= rpc:call(N, w, whereis, [{go, %d}])", i, i))
+		}
+	}
+	require.Equal(t, "ok", c.eval(t, c.es[0], "rpc:call(N, w, unregister, [{go, 1}])"))
+	require.Equal(t, "[{erl,0},{erl,1},{erl,2},{go,0},{go,2}]", c.agree(t))
+	waits := []func() string{}
+	for _, e := range c.es {
+		waits = append(waits, e.Async(t, fmt.Sprintf(`[global:trans({x, self()}, fun() -> here end), rpc:call('%s', w, trans, [x])]`, c.name)))
+	}
+	for _, f := range waits {
+		require.Equal(t, "[here,ok]", f())
+	}
+
+	i := c.owner(t)
+	pid, err := strconv.Atoi(c.at[i])
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	c.meet(t)
+	names := c.agree(t)
+	require.NotContains(t, names, fmt.Sprintf("{go,%d}", i), "it was the owner's")
+	require.Contains(t, names, "{erl,0},{erl,1},{erl,2}")
+	for i, e := range c.es {
+		require.Equal(t, "true", c.eval(t, e, "is_pid(rpc:call(N, w, register, [{again, %d}]))", i))
+		require.Equal(t, "yes", spawnNamed(t, e, fmt.Sprintf("{anew,%d}", i), "random_exit_name"))
+	}
+	names = c.agree(t)
+	for i := range c.es {
+		require.Contains(t, names, fmt.Sprintf("{again,%d}", i))
+	}
+}
+
 // The workers' processes are replaced by new ones: names and nodes stay.
-func TestWorkersMove(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		c := newCrew(t, r)
-		for i, e := range c.es {
-			require.Equal(t, "true", c.eval(t, e, "is_pid(rpc:call(N, w, register, [{go, %d}]))", i))
-		}
-		require.Equal(t, "yes", spawnNamed(t, c.es[0], "erl", "random_exit_name"))
-		before := c.agree(t)
-		require.NoError(t, syscall.Kill(c.p.Pid(), syscall.SIGUSR1))
-		for i, e := range c.es {
-			eventually(t, func() bool { return c.eval(t, e, "rpc:call(N, w, pid, [])") != c.at[i] })
-		}
-		require.Equal(t, before, c.agree(t))
-		c.meet(t)
-		c.owner(t)
-		for i, e := range c.es {
-			require.Equal(t, "true", c.eval(t, e, "is_pid(rpc:call(N, w, register, [{again, %d}]))", i))
-			require.Equal(t, "yes", spawnNamed(t, e, fmt.Sprintf("{anew,%d}", i), "random_exit_name"))
-			require.Equal(t, "true", c.eval(t, e, "global:send({go, %d}, stop), true", i))
-		}
-		want := "[erl,{again,0},{again,1},{again,2},{anew,0},{anew,1},{anew,2}]"
-		eventually(t, func() bool { return c.es[0].Eval(t, "lists:sort(global:registered_names())") == want })
-		require.Equal(t, want, c.agree(t))
-	})
+func workersMove(t *testing.T, es []*otp.Node) {
+	c := newCrew(t, es)
+	for i, e := range c.es {
+		require.Equal(t, "true", c.eval(t, e, "is_pid(rpc:call(N, w, register, [{go, %d}]))", i))
+	}
+	require.Equal(t, "yes", spawnNamed(t, c.es[0], "erl", "random_exit_name"))
+	before := c.agree(t)
+	require.NoError(t, syscall.Kill(c.p.Pid(), syscall.SIGUSR1))
+	for i, e := range c.es {
+		eventually(t, func() bool { return c.eval(t, e, "rpc:call(N, w, pid, [])") != c.at[i] })
+	}
+	require.Equal(t, before, c.agree(t))
+	c.meet(t)
+	c.owner(t)
+	for i, e := range c.es {
+		require.Equal(t, "true", c.eval(t, e, "is_pid(rpc:call(N, w, register, [{again, %d}]))", i))
+		require.Equal(t, "yes", spawnNamed(t, e, fmt.Sprintf("{anew,%d}", i), "random_exit_name"))
+		require.Equal(t, "true", c.eval(t, e, "global:send({go, %d}, stop), true", i))
+	}
+	want := "[erl,{again,0},{again,1},{again,2},{anew,0},{anew,1},{anew,2}]"
+	eventually(t, func() bool { return c.es[0].Eval(t, "lists:sort(global:registered_names())") == want })
+	require.Equal(t, want, c.agree(t))
 }

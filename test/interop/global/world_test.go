@@ -14,6 +14,7 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/gonode"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/otp"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/global"
@@ -137,10 +138,10 @@ func standing(ms []member, es []*otp.Node) string {
 	return b.String()
 }
 
-// pairs runs f with each release and another one.
+// pairs runs f with each release and another one, by day with the first.
 func pairs(t *testing.T, f func(t *testing.T, a, b otp.Release)) {
 	all := otp.Releases(t)
-	for i, r := range all {
+	for i, r := range all[:need.Fewer(1, len(all))] {
 		other := all[(i+1)%len(all)]
 		t.Run(r.String(), func(t *testing.T) {
 			t.Parallel()

@@ -185,6 +185,8 @@ func sendsLarge(
 // small ones beside them.
 func TestConnMovesInLargeMessages(t *testing.T) {
 	otp.Each(t, func(t *testing.T, r otp.Release) {
+		erl := r.Start(t, otp.Options{})
+		erl.Load(t, large)
 		for _, tt := range []struct {
 			name         string
 			theirs, ours []int
@@ -193,15 +195,14 @@ func TestConnMovesInLargeMessages(t *testing.T) {
 			{"ours", nil, []int{0, 1, 2, 3}},
 			{"both", []int{0, 1, 2, 3}, []int{0, 1, 2, 3}},
 		} {
-			t.Run(tt.name, func(t *testing.T) { movesInLargeMessages(t, r, tt.theirs, tt.ours) })
+			t.Run(tt.name, func(t *testing.T) { movesInLargeMessages(t, erl, tt.theirs, tt.ours) })
 		}
 	})
 }
 
-func movesInLargeMessages(t *testing.T, r otp.Release, theirs, ours []int) {
-	port := r.Epmd(t)
-	erl := r.Start(t, otp.Options{EpmdPort: port})
-	erl.Load(t, large)
+func movesInLargeMessages(t *testing.T, erl *otp.Node, theirs, ours []int) {
+	erl.Anew(t)
+	port := erl.EpmdPort()
 	ctx := soon(t)
 	in := &largeSink{}
 	var workers [2]*nodes.Node

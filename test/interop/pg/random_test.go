@@ -17,89 +17,85 @@ import (
 // Anything happens to members, connections and scopes of an Erlang node and a Go node: in the end
 // both see the same, no scope has ended that nobody has killed, and nothing is left over. The
 // number of steps is CNODE_PG_STEPS, for long runs.
-func TestAnything(t *testing.T) {
+func anything(t *testing.T, erl *otp.Node) {
 	steps := otp.Times("CNODE_PG_STEPS", 300)
-	otp.Each(t, func(t *testing.T, r otp.Release) {
-		port := r.Epmd(t)
-		erl := start(t, r, port)
-		scope := scopeOf(t, erl)
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		random := rand.New(rand.NewPCG(seed, 0))
-		n, s := goNode(t, port, random.IntN(2) == 0)
-		groups := []ei.Atom{"a", "b", "c"}
-		boxes := []*nodes.Mailbox{box(t, n)}
-		ours := map[ei.Atom][]*nodes.Mailbox{}
-		theirs := map[ei.Atom]int{}
-		erl.Do(t, `register(all, spawn(fun() -> F = fun F(Ps) -> receive
-			{new, From} -> P = spawn(fun() -> receive stop -> ok end end), From ! P, F([P | Ps]);
-			{kill, From} -> [exit(P, kill) || P <- Ps], From ! ok, F([]) end end, F([]) end))`)
-		for range steps {
-			g := groups[random.IntN(len(groups))]
-			switch random.IntN(10) {
-			case 0:
-				boxes = append(boxes, box(t, n))
-			case 1, 2, 3:
-				b := boxes[random.IntN(len(boxes))]
-				times := 1 + random.IntN(2)
-				require.NoError(t, s.Join(soon(t), g, slices.Repeat([]*nodes.Mailbox{b}, times)...))
-				ours[g] = append(ours[g], slices.Repeat([]*nodes.Mailbox{b}, times)...)
-			case 4, 5:
-				if k := len(ours[g]); k > 0 {
-					at := random.IntN(k)
-					require.NoError(t, s.Leave(soon(t), g, ours[g][at]))
-					ours[g] = slices.Delete(ours[g], at, at+1)
+	scope := scopeOf(t, erl)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	n, s := goNode(t, erl.EpmdPort(), random.IntN(2) == 0)
+	groups := []ei.Atom{"a", "b", "c"}
+	boxes := []*nodes.Mailbox{box(t, n)}
+	ours := map[ei.Atom][]*nodes.Mailbox{}
+	theirs := map[ei.Atom]int{}
+	erl.Do(t, `register(all, spawn(fun() -> F = fun F(Ps) -> receive
+		{new, From} -> P = spawn(fun() -> receive stop -> ok end end), From ! P, F([P | Ps]);
+		{kill, From} -> [exit(P, kill) || P <- Ps], From ! ok, F([]) end end, F([]) end))`)
+	for range steps {
+		g := groups[random.IntN(len(groups))]
+		switch random.IntN(10) {
+		case 0:
+			boxes = append(boxes, box(t, n))
+		case 1, 2, 3:
+			b := boxes[random.IntN(len(boxes))]
+			times := 1 + random.IntN(2)
+			require.NoError(t, s.Join(soon(t), g, slices.Repeat([]*nodes.Mailbox{b}, times)...))
+			ours[g] = append(ours[g], slices.Repeat([]*nodes.Mailbox{b}, times)...)
+		case 4, 5:
+			if k := len(ours[g]); k > 0 {
+				at := random.IntN(k)
+				require.NoError(t, s.Leave(soon(t), g, ours[g][at]))
+				ours[g] = slices.Delete(ours[g], at, at+1)
+			}
+		case 6:
+			if len(boxes) > 1 {
+				at := random.IntN(len(boxes))
+				gone := boxes[at]
+				gone.Close()
+				boxes = slices.Delete(boxes, at, at+1)
+				for g := range ours {
+					ours[g] = slices.DeleteFunc(ours[g], func(b *nodes.Mailbox) bool { return b == gone })
 				}
-			case 6:
-				if len(boxes) > 1 {
-					at := random.IntN(len(boxes))
-					gone := boxes[at]
-					gone.Close()
-					boxes = slices.Delete(boxes, at, at+1)
-					for g := range ours {
-						ours[g] = slices.DeleteFunc(ours[g], func(b *nodes.Mailbox) bool { return b == gone })
-					}
-				}
-			case 7:
-				k := 1 + random.IntN(3)
-				erl.Do(t, fmt.Sprintf(`ok = pg:join(%s, [begin all ! {new, self()}, receive P when is_pid(P) -> P end end || _ <- lists:seq(1, %d)])`,
-					g, k))
-				theirs[g] += k
-			case 8:
-				if random.IntN(10) == 0 {
-					erl.Do(t, `all ! {kill, self()}, receive ok -> ok end`)
-					clear(theirs)
-				}
-			case 9:
-				switch c := n.Conn(erl.Name()); {
-				case c == nil:
-					_, _ = n.Connect(soon(t), erl.Name())
-				case random.IntN(4) == 0:
-					_ = c.Close()
-				case random.IntN(4) == 0:
-					erl.Do(t, fmt.Sprintf(`erlang:disconnect_node('%s')`, n.Name()))
-				case random.IntN(4) == 0:
-					if b := n.Whereis("pg"); b != nil {
-						b.Exit(ei.Atom("kill"))
-					}
+			}
+		case 7:
+			k := 1 + random.IntN(3)
+			erl.Do(t, fmt.Sprintf(`ok = pg:join(%s, [begin all ! {new, self()}, receive P when is_pid(P) -> P end end || _ <- lists:seq(1, %d)])`,
+				g, k))
+			theirs[g] += k
+		case 8:
+			if random.IntN(10) == 0 {
+				erl.Do(t, `all ! {kill, self()}, receive ok -> ok end`)
+				clear(theirs)
+			}
+		case 9:
+			switch c := n.Conn(erl.Name()); {
+			case c == nil:
+				_, _ = n.Connect(soon(t), erl.Name())
+			case random.IntN(4) == 0:
+				_ = c.Close()
+			case random.IntN(4) == 0:
+				erl.Do(t, fmt.Sprintf(`erlang:disconnect_node('%s')`, n.Name()))
+			case random.IntN(4) == 0:
+				if b := n.Whereis("pg"); b != nil {
+					b.Exit(ei.Atom("kill"))
 				}
 			}
 		}
-		require.True(t, eventually(func() bool { _, err := n.Connect(soon(t), erl.Name()); return err == nil || n.Conn(erl.Name()) != nil }))
-		for _, g := range groups {
-			want := slices.Concat(slices.Repeat([]string{erl.Name()}, theirs[g]), slices.Repeat([]string{n.Name()}, len(ours[g])))
-			sees(t, s, g, want...)
-			seesErl(t, erl, string(g), want...)
-		}
-		for _, b := range boxes {
-			b.Close()
-		}
-		erl.Do(t, `all ! {kill, self()}, receive ok -> ok end`)
-		require.True(t, eventually(func() bool { return len(slices.Collect(s.Groups())) == 0 && erl.Eval(t, "pg:which_groups()") == "[]" }))
-		require.LessOrEqual(t, n.Stats().Mailboxes, 3)
-		require.NoError(t, s.Err())
-		require.Equal(t, scope, scopeOf(t, erl))
-	})
+	}
+	require.True(t, eventually(func() bool { _, err := n.Connect(soon(t), erl.Name()); return err == nil || n.Conn(erl.Name()) != nil }))
+	for _, g := range groups {
+		want := slices.Concat(slices.Repeat([]string{erl.Name()}, theirs[g]), slices.Repeat([]string{n.Name()}, len(ours[g])))
+		sees(t, s, g, want...)
+		seesErl(t, erl, string(g), want...)
+	}
+	for _, b := range boxes {
+		b.Close()
+	}
+	erl.Do(t, `all ! {kill, self()}, receive ok -> ok end`)
+	require.True(t, eventually(func() bool { return len(slices.Collect(s.Groups())) == 0 && erl.Eval(t, "pg:which_groups()") == "[]" }))
+	require.LessOrEqual(t, n.Stats().Mailboxes, 3)
+	require.NoError(t, s.Err())
+	require.Equal(t, scope, scopeOf(t, erl))
 }
 
 // A hostile member of the cluster says everything that it can to the scopes: that of the Go node

@@ -19,38 +19,35 @@ import (
 
 // What a function prints appears at the caller's group leader: a file that Erlang has opened, and
 // the node's user.
-func TestPrintsToTheCallersGroupLeader(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := meet(t, r)
-		// to a file, which is a group leader like any other
-		with := func(call string) string {
-			return fmt.Sprintf(`File = filename:join([os:getenv("HOME"), "out"]), {ok, F} = file:open(File, [write, {encoding, utf8}]),
-		GL = group_leader(),
-				group_leader(F, self()), %s, group_leader(GL, self()), ok = file:close(F), {ok, B} = file:read_file(File), B`, call)
-		}
-		m.is(t, `<<"one\ntwo é\n"/utf8>>`, with(`ok = rpc:call(N, p, print, [<<"one\n">>]), ok = rpc:call(N, p, print, [<<"two é\n"/utf8>>])`))
-		m.is(t, `<<"one">>`, with(`ok = erpc:call(N, p, print, [<<"one">>])`))
-		m.is(t, `<<"one">>`, with(`ok = rpc:block_call(N, p, print, [<<"one">>])`))
-		m.is(t, `<<"one">>`, with(`process_flag(trap_exit, true),
-		P = spawn_link(N, p, print, [<<"one">>]), receive {'EXIT', P, normal} -> process_flag(trap_exit, false) end`))
-		m.is(t, `<<"one">>`, with(`{P, R} = spawn_monitor(N, p, print, [<<"one">>]), receive {'DOWN', R, _, _, normal} -> ok end`))
-		m.is(t, `<<"one">>`, with(`Job = erpc:send_request(N, p, print, [<<"one">>]), ok = erpc:receive_response(Job)`))
-		m.is(t, "enotsup", `rpc:call(N, p, columns, [])`)
+func printsToTheCaller(t *testing.T, m *meeting) {
+	// to a file, which is a group leader like any other
+	with := func(call string) string {
+		return fmt.Sprintf(`File = filename:join([os:getenv("HOME"), "out"]), {ok, F} = file:open(File, [write, {encoding, utf8}]),
+	GL = group_leader(),
+			group_leader(F, self()), %s, group_leader(GL, self()), ok = file:close(F), {ok, B} = file:read_file(File), B`, call)
+	}
+	m.is(t, `<<"one\ntwo é\n"/utf8>>`, with(`ok = rpc:call(N, p, print, [<<"one\n">>]), ok = rpc:call(N, p, print, [<<"two é\n"/utf8>>])`))
+	m.is(t, `<<"one">>`, with(`ok = erpc:call(N, p, print, [<<"one">>])`))
+	m.is(t, `<<"one">>`, with(`ok = rpc:block_call(N, p, print, [<<"one">>])`))
+	m.is(t, `<<"one">>`, with(`process_flag(trap_exit, true),
+	P = spawn_link(N, p, print, [<<"one">>]), receive {'EXIT', P, normal} -> process_flag(trap_exit, false) end`))
+	m.is(t, `<<"one">>`, with(`{P, R} = spawn_monitor(N, p, print, [<<"one">>]), receive {'DOWN', R, _, _, normal} -> ok end`))
+	m.is(t, `<<"one">>`, with(`Job = erpc:send_request(N, p, print, [<<"one">>]), ok = erpc:receive_response(Job)`))
+	m.is(t, "enotsup", `rpc:call(N, p, columns, [])`)
 
-		// to the node's own user
-		m.is(t, "ok", `GL = group_leader(), group_leader(whereis(user), self()),
-		R = rpc:call(N, p, print, [<<"to the user\n">>]), group_leader(GL, self()), R`)
-		require.Eventually(t, func() bool { return strings.Contains(m.erl.Log(), "to the user\n") }, limit, tick)
+	// to the node's own user
+	m.is(t, "ok", `GL = group_leader(), group_leader(whereis(user), self()),
+	R = rpc:call(N, p, print, [<<"to the user\n">>]), group_leader(GL, self()), R`)
+	require.Eventually(t, func() bool { return strings.Contains(m.erl.Log(), "to the user\n") }, limit, tick)
 
-		// a group leader that has ended is the function's error
-		m.is(t, "true", `L = spawn(fun() -> ok end), GL = group_leader(), group_leader(L, self()),
-		R = rpc:call(N, p, print, [<<"x">>]), group_leader(GL, self()),
-			{badrpc, {'EXIT', {{go_error, Text}, _}}} = R, nomatch =/= binary:match(Text, <<"I/O device has ended">>)`)
-		// one that never answers holds up nobody but those who print to it
-		m.is(t, "{badrpc,timeout}", `L = spawn(fun() -> receive never -> ok end end), GL = group_leader(), group_leader(L, self()),
-			R = rpc:call(N, p, print, [<<"x">>], 300), group_leader(GL, self()), exit(L, kill), R`)
-		m.isIdle(t, own)
-	})
+	// a group leader that has ended is the function's error
+	m.is(t, "true", `L = spawn(fun() -> ok end), GL = group_leader(), group_leader(L, self()),
+	R = rpc:call(N, p, print, [<<"x">>]), group_leader(GL, self()),
+		{badrpc, {'EXIT', {{go_error, Text}, _}}} = R, nomatch =/= binary:match(Text, <<"I/O device has ended">>)`)
+	// one that never answers holds up nobody but those who print to it
+	m.is(t, "{badrpc,timeout}", `L = spawn(fun() -> receive never -> ok end end), GL = group_leader(), group_leader(L, self()),
+		R = rpc:call(N, p, print, [<<"x">>], 300), group_leader(GL, self()), exit(L, kill), R`)
+	m.isIdle(t, own)
 }
 
 // A shell shows what functions print that are called there, and answers what they ask.
@@ -125,80 +122,74 @@ func TestPrintsInElixir(t *testing.T) {
 }
 
 // A function of Go reads from a device of Erlang, with its options.
-func TestReadsFromADevice(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := meet(t, r)
-		with := func(call string) string {
-			return fmt.Sprintf(`File = filename:join([os:getenv("HOME"), "in"]), ok = file:write_file(File, <<"first é\nsecond\nlast"/utf8>>),
-				{ok, F} = file:open(File, [read, {encoding, utf8}]),
-		GL = group_leader(), group_leader(F, self()), R = %s, group_leader(GL, self()), ok = file:close(F), R`, call)
-		}
-		m.is(t, `[<<"first é\n"/utf8>>,<<"sec">>,<<"ond\n">>,<<"last">>,eof]`,
-			with(`[rpc:call(N, p, ask, [<<>>]), rpc:call(N, p, chars, [3]) | [rpc:call(N, p, ask, [<<>>]) || _ <- [1, 2, 3]]]`))
-		m.is(t, `true`, with(`lists:member({binary, true}, rpc:call(N, p, options, [[{binary, true}]]))`))
-		m.is(t, `<<"first é\n"/utf8>>`, with(`begin rpc:call(N, p, options, [[{binary, true}]]), rpc:call(N, p, ask, [<<>>]) end`))
-		m.is(t, `true`, with(`begin {badrpc, {'EXIT', _}} = rpc:call(N, p, options, [[{no_option, 1}]]), true end`))
-		m.isIdle(t, own)
-	})
+func readsFromADevice(t *testing.T, m *meeting) {
+	with := func(call string) string {
+		return fmt.Sprintf(`File = filename:join([os:getenv("HOME"), "in"]), ok = file:write_file(File, <<"first é\nsecond\nlast"/utf8>>),
+			{ok, F} = file:open(File, [read, {encoding, utf8}]),
+	GL = group_leader(), group_leader(F, self()), R = %s, group_leader(GL, self()), ok = file:close(F), R`, call)
+	}
+	m.is(t, `[<<"first é\n"/utf8>>,<<"sec">>,<<"ond\n">>,<<"last">>,eof]`,
+		with(`[rpc:call(N, p, ask, [<<>>]), rpc:call(N, p, chars, [3]) | [rpc:call(N, p, ask, [<<>>]) || _ <- [1, 2, 3]]]`))
+	m.is(t, `true`, with(`lists:member({binary, true}, rpc:call(N, p, options, [[{binary, true}]]))`))
+	m.is(t, `<<"first é\n"/utf8>>`, with(`begin rpc:call(N, p, options, [[{binary, true}]]), rpc:call(N, p, ask, [<<>>]) end`))
+	m.is(t, `true`, with(`begin {badrpc, {'EXIT', _}} = rpc:call(N, p, options, [[{no_option, 1}]]), true end`))
+	m.isIdle(t, own)
 }
 
 // Functions of Erlang print to a group leader of Go: each format as Erlang itself has it.
-func TestErlangPrintsToGo(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := meet(t, r)
-		out := &page{}
-		leader, err := groupleader.Serve(m.n, "user", out, &groupleader.Options{Columns: 80, Rows: 25})
-		require.NoError(t, err)
-		ctx := nodes.WithGroupLeader(expect.Context(t), leader.Pid())
-		call := func(module, function string, args ...any) (ei.Term, error) {
-			return m.n.RPC(ctx, m.erl.Name(), module, function, args...)
-		}
-		for _, expr := range formats {
-			term, err := ei.Parse("[" + expr + "]")
-			require.NoError(t, err, expr)
-			args, _ := ei.Elements(term)
-			want := m.erl.Eval(t, fmt.Sprintf(`try unicode:characters_to_binary(io_lib:format(%s))
-		of B -> base64:encode_to_string(B) catch _:_ -> failed end`, expr))
-			reply, err := call("io", "format", args[0], args[1])
-			if want == "failed" {
-				require.Error(t, err, expr)
-				require.Empty(t, out.take(), expr)
-				continue
-			}
-			require.NoError(t, err, expr)
-			require.Equal(t, ei.Atom("ok"), reply)
-			got := m.erl.Eval(t, fmt.Sprintf(`base64:encode_to_string(<<%s>>)`, bytesOf(out.take())))
-			require.Equal(t, want, got, expr)
-		}
-		for expr, want := range map[string]string{
-			`io:put_chars("a\x{e9}\x{20ac}")`:              "aé€",
-			`io:put_chars(<<"a\x{e9}\x{20ac}"/utf8>>)`:     "aé€",
-			`io:put_chars(["a", [<<"b">>, $c]])`:           "abc",
-			`io:nl()`:                                      "\n",
-			`io:write({a, "b", <<1>>})`:                    `{a,[98],<<1>>}`,
-			`io:fwrite("~s!", [x])`:                        "x!",
-			`begin io:put_chars("1"), io:format("2") end`:  "12",
-			`io:requests([{put_chars, unicode, "x"}, nl])`: "x\n",
-			`io:format(standard_io, "~p", [ok])`:           "ok",
-		} {
-			require.Equal(t, "ok", m.under(t, leader.Pid(), expr), expr)
-			require.Equal(t, want, out.take(), expr)
-		}
-		for expr, want := range map[string]string{
-			`io:columns()`:                          "{ok,80}",
-			`io:rows()`:                             "{ok,25}",
-			`io:getopts()`:                          "[{binary,false},{encoding,unicode}]",
-			`io:setopts([{echo, false}])`:           "{error,enotsup}",
-			`io:get_line("")`:                       "{error,enotsup}",
-			`io:request({no_such_request, 1})`:      "{error,request}",
-			`catch io:put_chars([not_a_character])`: "{'EXIT',",
-		} {
-			require.Contains(t, m.under(t, leader.Pid(), expr), want, expr)
+func erlangPrintsToGo(t *testing.T, m *meeting) {
+	out := &page{}
+	leader, err := groupleader.Serve(m.n, "user", out, &groupleader.Options{Columns: 80, Rows: 25})
+	require.NoError(t, err)
+	ctx := nodes.WithGroupLeader(expect.Context(t), leader.Pid())
+	call := func(module, function string, args ...any) (ei.Term, error) {
+		return m.n.RPC(ctx, m.erl.Name(), module, function, args...)
+	}
+	for _, expr := range formats {
+		term, err := ei.Parse("[" + expr + "]")
+		require.NoError(t, err, expr)
+		args, _ := ei.Elements(term)
+		want := m.erl.Eval(t, fmt.Sprintf(`try unicode:characters_to_binary(io_lib:format(%s))
+	of B -> base64:encode_to_string(B) catch _:_ -> failed end`, expr))
+		reply, err := call("io", "format", args[0], args[1])
+		if want == "failed" {
+			require.Error(t, err, expr)
 			require.Empty(t, out.take(), expr)
+			continue
 		}
-		leader.Close()
-		require.Contains(t, m.under(t, leader.Pid(), `catch io:put_chars("late")`), "terminated")
-	})
+		require.NoError(t, err, expr)
+		require.Equal(t, ei.Atom("ok"), reply)
+		got := m.erl.Eval(t, fmt.Sprintf(`base64:encode_to_string(<<%s>>)`, bytesOf(out.take())))
+		require.Equal(t, want, got, expr)
+	}
+	for expr, want := range map[string]string{
+		`io:put_chars("a\x{e9}\x{20ac}")`:              "aé€",
+		`io:put_chars(<<"a\x{e9}\x{20ac}"/utf8>>)`:     "aé€",
+		`io:put_chars(["a", [<<"b">>, $c]])`:           "abc",
+		`io:nl()`:                                      "\n",
+		`io:write({a, "b", <<1>>})`:                    `{a,[98],<<1>>}`,
+		`io:fwrite("~s!", [x])`:                        "x!",
+		`begin io:put_chars("1"), io:format("2") end`:  "12",
+		`io:requests([{put_chars, unicode, "x"}, nl])`: "x\n",
+		`io:format(standard_io, "~p", [ok])`:           "ok",
+	} {
+		require.Equal(t, "ok", m.under(t, leader.Pid(), expr), expr)
+		require.Equal(t, want, out.take(), expr)
+	}
+	for expr, want := range map[string]string{
+		`io:columns()`:                          "{ok,80}",
+		`io:rows()`:                             "{ok,25}",
+		`io:getopts()`:                          "[{binary,false},{encoding,unicode}]",
+		`io:setopts([{echo, false}])`:           "{error,enotsup}",
+		`io:get_line("")`:                       "{error,enotsup}",
+		`io:request({no_such_request, 1})`:      "{error,request}",
+		`catch io:put_chars([not_a_character])`: "{'EXIT',",
+	} {
+		require.Contains(t, m.under(t, leader.Pid(), expr), want, expr)
+		require.Empty(t, out.take(), expr)
+	}
+	leader.Close()
+	require.Contains(t, m.under(t, leader.Pid(), `catch io:put_chars("late")`), "terminated")
 }
 
 // under evaluates with a group leader.
@@ -241,38 +232,35 @@ var formats = []string{
 }
 
 // Functions of Erlang read from a device of Go.
-func TestErlangReadsFromGo(t *testing.T) {
-	otp.Together(t, func(t *testing.T, r otp.Release) {
-		m := meet(t, r)
-		in, typed := io.Pipe()
-		defer typed.Close()
-		out := &page{}
-		device, err := groupleader.Serve(m.n, "", out, &groupleader.Options{In: in})
-		require.NoError(t, err)
-		go func() {
-			fmt.Fprintf(typed, "a line é\n12345rest\n{term, [1, \"two\"]}.\n7 seven\nbinary\n{several,\nlines}. more\nlast")
-			typed.Close()
-		}()
-		for _, tt := range [][2]string{
-			{`io:get_line("line> ")`, `"a line é\n"`},
-			{`io:get_chars("chars> ", 5)`, `"12345"`},
-			{`io:get_line("")`, `"rest\n"`},
-			{`io:read("term> ")`, `{ok,{term,[1,"two"]}}`},
-			{`io:fread("fields> ", "~d ~a")`, `{ok,[7,seven]}`},
-			{`begin ok = io:setopts([{binary, true}]), R0 = io:get_line(""), ok = io:setopts([list]), R0 end`, `<<"binary\n">>`},
-			{`io:read("")`, `{ok,{several,lines}}`},
-			{`io:get_line("")`, `"more\n"`},
-			{`io:get_chars("", 100)`, `"last"`},
-			{`io:get_line("")`, `eof`},
-			{`io:read("")`, `eof`},
-		} {
-			got := m.under(t, device.Pid(), tt[0])
-			if strings.Contains(tt[1], "é") { // ~0tp shows it as the node's range of characters has it
-				require.Contains(t, []string{tt[1], `[97,32,108,105,110,101,32,233,10]`}, got, tt[0])
-				continue
-			}
-			require.Equal(t, tt[1], got, tt[0])
+func erlangReadsFromGo(t *testing.T, m *meeting) {
+	in, typed := io.Pipe()
+	defer typed.Close()
+	out := &page{}
+	device, err := groupleader.Serve(m.n, "", out, &groupleader.Options{In: in})
+	require.NoError(t, err)
+	go func() {
+		fmt.Fprintf(typed, "a line é\n12345rest\n{term, [1, \"two\"]}.\n7 seven\nbinary\n{several,\nlines}. more\nlast")
+		typed.Close()
+	}()
+	for _, tt := range [][2]string{
+		{`io:get_line("line> ")`, `"a line é\n"`},
+		{`io:get_chars("chars> ", 5)`, `"12345"`},
+		{`io:get_line("")`, `"rest\n"`},
+		{`io:read("term> ")`, `{ok,{term,[1,"two"]}}`},
+		{`io:fread("fields> ", "~d ~a")`, `{ok,[7,seven]}`},
+		{`begin ok = io:setopts([{binary, true}]), R0 = io:get_line(""), ok = io:setopts([list]), R0 end`, `<<"binary\n">>`},
+		{`io:read("")`, `{ok,{several,lines}}`},
+		{`io:get_line("")`, `"more\n"`},
+		{`io:get_chars("", 100)`, `"last"`},
+		{`io:get_line("")`, `eof`},
+		{`io:read("")`, `eof`},
+	} {
+		got := m.under(t, device.Pid(), tt[0])
+		if strings.Contains(tt[1], "é") { // ~0tp shows it as the node's range of characters has it
+			require.Contains(t, []string{tt[1], `[97,32,108,105,110,101,32,233,10]`}, got, tt[0])
+			continue
 		}
-		require.Equal(t, "line> chars> term> fields> ", out.take())
-	})
+		require.Equal(t, tt[1], got, tt[0])
+	}
+	require.Equal(t, "line> chars> term> fields> ", out.take())
 }

@@ -41,10 +41,25 @@ type meeting struct {
 	n   *nodes.Node
 }
 
-func meet(t *testing.T, r otp.Release) *meeting {
-	port := r.Epmd(t)
-	erl := r.Start(t, otp.Options{EpmdPort: port})
-	return &meeting{erl, startNode(t, "go"+r.String()+"@127.0.0.1", port)}
+// What functions are to one Erlang node, which all of it has, one after the other.
+func TestFunctionIsAProcess(t *testing.T) {
+	otp.Together(t, func(t *testing.T, r otp.Release) {
+		port := r.Epmd(t)
+		erl := r.Start(t, otp.Options{EpmdPort: port})
+		for _, x := range []struct {
+			name string
+			talk func(t *testing.T, m *meeting)
+		}{
+			{"a process", functionIsAProcess}, {"links and traps", linksAndTraps}, {"many", manyFunctions}, {"a freeze", freezeWhileFunctionsRun},
+			{"prints to the caller", printsToTheCaller}, {"reads from a device", readsFromADevice},
+			{"Erlang prints", erlangPrintsToGo}, {"Erlang reads", erlangReadsFromGo},
+		} {
+			t.Run(x.name, func(t *testing.T) {
+				erl.Anew(t)
+				x.talk(t, &meeting{erl, startNode(t, "go@127.0.0.1", port)})
+			})
+		}
+	})
 }
 
 // is evaluates an expression in which N is the Go node's name.

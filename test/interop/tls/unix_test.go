@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -109,22 +108,4 @@ func TestNodesOverUnix(t *testing.T) {
 			require.NoError(t, cmd.Wait(), out)
 		})
 	}
-}
-
-// A client over a plain UNIX socket does not get in, and hears why soon.
-func TestPlainClientOverUnix(t *testing.T) {
-	ctx, dir := background(t), sockdir.New(t)
-	a := newAuthority(t)
-	n, err := overUnix(ctx, "peer@127.0.0.1", dir, a.mutual(t, a.sign(t, want{})), 0)
-	require.NoError(t, err)
-	defer n.Close()
-	plain, err := nodes.New(nodes.Config{
-		Name: "plain@127.0.0.1", Cookie: "secret", Resolver: nodes.SocketDir(dir), HandshakeTimeout: time.Minute,
-	})
-	require.NoError(t, err)
-	defer plain.Close()
-	require.NoError(t, plain.Start(ctx))
-	_, err = plain.Connect(ctx, n.Name())
-	require.Error(t, err)
-	require.Empty(t, n.Peers())
 }
