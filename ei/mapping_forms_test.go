@@ -199,8 +199,7 @@ func TestUnmarshalSharesMemory(t *testing.T) {
 		data := bytes.Clone(data)
 		require.NoError(t, o.Unmarshal(ei.Raw(data), &v))
 		copy(data, bytes.ReplaceAll(data, []byte("abc"), []byte("xyz")))
-		b, err := ei.Append(nil, v)
-		require.NoError(t, err)
+		b := appended(t, v)
 		return v, ei.Raw(b).String()
 	}
 	_, text := read(ei.DecodeOptions{})
