@@ -440,16 +440,14 @@ func TestControlRoundTrip(t *testing.T) {
 			atoms := ei.NewAtomTable(10)
 			rapid.Check(t, func(t *rapid.T) {
 				want := drawControl(t, op)
-				b, err := AppendControl(nil, &want)
-				require.NoError(t, err)
+				b := controlOf(t, &want)
 				c := ei.NewCursor(b)
 				c.Atoms = atoms
 				var got dist.Control
 				require.NoError(t, ParseControl(&c, &got))
 				require.Equal(t, want, got)
 				require.Zero(t, c.Len())
-				again, err := AppendControl(nil, &got)
-				require.NoError(t, err)
+				again := controlOf(t, &got)
 				require.Equal(t, b, again)
 			})
 		})
