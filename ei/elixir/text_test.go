@@ -171,8 +171,7 @@ func TestElixir(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			want, err := ei.Parse(c.erlang)
-			require.NoError(t, err)
+			want := parsed(t, c.erlang)
 			require.True(t, ei.Identical(want, got), "%v, not %v", got, want)
 			if c.inspected == "" {
 				c.inspected = c.text
@@ -406,8 +405,7 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, err, "%q", out)
 		require.True(t, ei.Identical(term, again), "%q", out)
 		require.Equal(t, out, string(elixir.AppendText(nil, again)))
-		data, err := ei.Marshal(term)
-		require.NoError(t, err, "%q", out)
+		data := marshal(t, term)
 		require.LessOrEqual(t, len(data), 1<<17+64*len(text))
 	})
 }
