@@ -281,6 +281,13 @@ func TestAtomTableOfOptions(t *testing.T) {
 	var a ei.Atom
 	require.NoError(t, o.Unmarshal(ei.Raw("w\x01c"), &a))
 	require.Equal(t, 3, o.Atoms.Len())
+	c := ei.NewCursor([]byte("w\x01zw\x01yw\x01z")) // has its own
+	c.Atoms = ei.NewAtomTable(100)
+	for range 3 {
+		require.NoError(t, c.Unmarshal(&a))
+	}
+	require.Equal(t, 2, c.Atoms.Len())
+	require.Equal(t, 3, o.Atoms.Len())
 }
 
 func TestAtomTable(t *testing.T) {

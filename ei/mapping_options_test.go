@@ -52,7 +52,8 @@ func TestAbsent(t *testing.T) {
 
 // A tuple of Go values is one, whatever they are; an error says where.
 func TestTupleOfValues(t *testing.T) {
-	require.Equal(t, `{add,<<"A">>,2,[1],{x},#{<<"k">> => true},a}`, textOf(t, ei.T("add", "A", 2, []int{1}, ei.T("x"), map[string]bool{"k": true}, ei.Atom("a"))))
+	require.Equal(t, `{add,<<"A">>,2,[1],{x},#{<<"k">> => true},a}`,
+		textOf(t, ei.T("add", "A", 2, []int{1}, ei.T("x"), map[string]bool{"k": true}, ei.Atom("a"))))
 	wrong := new(ei.EncodeError)
 	_, err := ei.Append(nil, ei.T("add", 1, make(chan int)))
 	require.ErrorAs(t, err, &wrong)

@@ -218,31 +218,6 @@ func TestMappingRoundTrip(t *testing.T) {
 	}
 }
 
-// Any term comes back from `any` and Raw as it was.
-func TestAnyRoundTrip(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		term := terms.Of(3).Draw(t, "term")
-		data := marshal(t, term)
-		type all struct {
-			_       struct{} `ei:"tuple"`
-			A       any
-			B       ei.Term
-			C       ei.Raw
-			D       ei.Optional[ei.Raw]
-			E       []any
-			IsBytes bool
-		}
-		v := all{A: term, B: term, C: ei.Raw(data[1:]), D: ei.Some(ei.Raw(data[1:])), E: []any{term, term}}
-		b := marshal(t, v)
-		var got all
-		require.NoError(t, ei.Unmarshal(b, &got))
-		if absent := term == ei.Atom("undefined") || term == ei.Atom("nil"); absent {
-			v.D = ei.Optional[ei.Raw]{}
-		}
-		require.Equal(t, v, got)
-	})
-}
-
 // genType makes a type, mostly one with a mapping.
 func genType(t *rapid.T, depth int) reflect.Type {
 	leaves := []reflect.Type{

@@ -193,6 +193,7 @@ func TestAppendersRefuse(t *testing.T) {
 		"module":           func() ([]byte, error) { return ei.AppendTerm(kept, ei.Export{Module: "\xff", Function: "f"}) },
 		"function":         func() ([]byte, error) { return ei.AppendTerm(kept, ei.Export{Module: "m", Function: "\xff"}) },
 		"bitstring":        func() ([]byte, error) { return ei.AppendBitstring(kept, []byte{1}, 9) },
+		"no bitstring":     func() ([]byte, error) { return ei.AppendBitstring(kept, nil, 3) },
 		"old pid":          func() ([]byte, error) { return ei.AppendOldPid(kept, pid) },
 		"old port":         func() ([]byte, error) { return ei.AppendOldPort(kept, ei.Port{Node: "a@b", ID: 1 << 32}) },
 		"old port, node":   func() ([]byte, error) { return ei.AppendOldPort(kept, ei.Port{Node: "\xff"}) },
@@ -214,9 +215,11 @@ func TestAppendersRefuse(t *testing.T) {
 	b, err := ei.AppendBitstring(nil, []byte{0xff}, 8)
 	require.NoError(t, err)
 	require.Equal(t, "m\x00\x00\x00\x01\xff", string(b))
-	b, err = ei.AppendBitstring(nil, nil, 0)
-	require.NoError(t, err)
-	require.Equal(t, "m\x00\x00\x00\x00", string(b))
+	for _, bits := range []uint8{0, 8} {
+		b, err = ei.AppendBitstring(nil, nil, bits)
+		require.NoError(t, err)
+		require.Equal(t, "m\x00\x00\x00\x00", string(b))
+	}
 	b, err = ei.AppendBitstring(nil, []byte{0xff}, 3)
 	require.NoError(t, err)
 	require.Equal(t, "M\x00\x00\x00\x01\x03\xe0", string(b))

@@ -315,16 +315,6 @@ func TestParseWithErl(t *testing.T) {
 	}
 }
 
-// The text of a closure shows the index that it has: a FUN_EXT of old nodes has the old one only.
-func TestTextOfClosures(t *testing.T) {
-	f := ei.Fun{Arity: 2, Module: "m", Index: 3, OldIndex: 4, OldUniq: 5}
-	require.Equal(t, "#Fun<m.3.5>", f.String())
-	f.Arity, f.Index = -1, 0
-	require.Equal(t, "#Fun<m.4.5>", f.String())
-	f.OldIndex = -7
-	require.Equal(t, "#Fun<m.-7.5>", f.String())
-}
-
 func TestTextOfOddTerms(t *testing.T) {
 	for _, tc := range []struct {
 		term ei.Term
@@ -347,6 +337,10 @@ func TestTextOfOddTerms(t *testing.T) {
 		{ei.Binary("\x00"), "<<0>>"},
 		{ei.Binary("a\u2028b"), "<<97,226,128,168,98>>"},
 		{ei.Fun{Module: "m", Index: 3, OldUniq: -4}, "#Fun<m.3.-4>"},
+		// a FUN_EXT of old nodes has the old index only
+		{ei.Fun{Arity: 2, Module: "m", Index: 3, OldIndex: 4, OldUniq: 5}, "#Fun<m.3.5>"},
+		{ei.Fun{Arity: -1, Module: "m", OldIndex: 4, OldUniq: 5}, "#Fun<m.4.5>"},
+		{ei.Fun{Arity: -1, Module: "m", OldIndex: -7, OldUniq: 5}, "#Fun<m.-7.5>"},
 		{ei.String("\x00a"), "[0,97]"},
 	} {
 		require.Equal(t, tc.want, tc.term.String())
