@@ -66,27 +66,30 @@ func TestControlAllocatesNothing(t *testing.T) {
 	}), "skip")
 }
 
-func BenchmarkControlEncode(b *testing.B) {
-	b.ReportAllocs()
-	buf := make([]byte, 0, 128)
-	for b.Loop() {
-		buf, _ = appendControl(buf[:0])
-	}
-	b.SetBytes(int64(len(buf)))
+// bench measures what makes, or reads, so many bytes.
+func bench(b *testing.B, name string, bytes int, f func() error) {
+	b.Run(name, func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(bytes))
+		for b.Loop() {
+			if err := f(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
-func BenchmarkControlDecode(b *testing.B) {
-	b.ReportAllocs()
-	data, _ := appendControl(nil)
-	b.SetBytes(int64(len(data)))
-	atoms := ei.NewAtomTable(0)
-	for b.Loop() {
+func BenchmarkControl(b *testing.B) {
+	data, err := appendControl(nil)
+	require.NoError(b, err)
+	buf, atoms := make([]byte, 0, 128), ei.NewAtomTable(0)
+	bench(b, "encode", len(data), func() error { _, err := appendControl(buf); return err })
+	bench(b, "decode", len(data), func() error {
 		c := ei.NewCursor(data)
 		c.Atoms = atoms
-		if _, _, err := readControl(&c); err != nil {
-			b.Fatal(err)
-		}
-	}
+		_, _, err := readControl(&c)
+		return err
+	})
 }
 
 // benchTerms are the terms of the measurements with other implementations.
@@ -114,80 +117,48 @@ func benchTerms() map[string]ei.Term {
 	}
 }
 
-func BenchmarkDecode(b *testing.B) {
+func BenchmarkTerms(b *testing.B) {
 	for name, term := range benchTerms() {
-		data, err := ei.Marshal(term)
-		require.NoError(b, err)
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(data)))
-			for b.Loop() {
-				if _, err := ei.Decode(data); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		b.Run(name+"/table", func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(data)))
-			o := ei.DecodeOptions{Atoms: ei.NewAtomTable(0), Alias: true}
-			for b.Loop() {
-				if _, err := o.Decode(data); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+		data := marshal(b, term)
+		bench(b, name+"/decode", len(data), func() error { _, err := ei.Decode(data); return err })
+		o := ei.DecodeOptions{Atoms: ei.NewAtomTable(0), Alias: true}
+		bench(b, name+"/decode with a table", len(data), func() error { _, err := o.Decode(data); return err })
+		bench(b, name+"/skip", len(data), func() error { c := ei.NewCursor(data[1:]); return c.Skip() })
+		buf := make([]byte, 0, len(data))
+		bench(b, name+"/append", len(data), func() error { _, err := ei.AppendTerm(buf, term); return err })
+		text := ei.AppendText(nil, term)
+		bench(b, name+"/append text", len(text), func() error { _ = ei.AppendText(text[:0], term); return nil })
+		bench(b, name+"/parse", len(text), func() error { _, err := ei.Parse(string(text)); return err })
+		packed, refs := refsOf(b, data[1:])
+		bench(b, name+"/resolve", len(data), func() error { _, err := packed.AppendResolved(buf, refs, len(data)); return err })
 	}
 }
 
-func BenchmarkSkip(b *testing.B) {
-	for name, term := range benchTerms() {
-		data, err := ei.Marshal(term)
-		require.NoError(b, err)
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			b.SetBytes(int64(len(data)))
-			for b.Loop() {
-				c := ei.NewCursor(data[1:])
-				if err := c.Skip(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+// A benchRow is a tuple, and a benchItem a map with atoms as keys.
+type (
+	benchRow struct {
+		_     struct{} `ei:"tuple=row"`
+		ID    int
+		Name  string
+		State ei.Atom
+		Price float64
+		Open  bool
 	}
-}
-
-func BenchmarkAppendTerm(b *testing.B) {
-	for name, term := range benchTerms() {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			var buf []byte
-			for b.Loop() {
-				buf, _ = ei.AppendTerm(buf[:0], term)
-			}
-			b.SetBytes(int64(len(buf)))
-		})
+	benchItem struct {
+		SKU, Title string
+		Qty        int
+		Tags       []string
+		Attributes map[string]string
 	}
-}
+)
 
-func BenchmarkText(b *testing.B) {
-	term := benchTerms()["records"]
-	text := ei.AppendText(nil, term)
-	b.Run("append", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetBytes(int64(len(text)))
-		var buf []byte
-		for b.Loop() {
-			buf = ei.AppendText(buf[:0], term)
-		}
-	})
-	b.Run("parse", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetBytes(int64(len(text)))
-		for b.Loop() {
-			if _, err := ei.Parse(string(text)); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
+func BenchmarkMapping(b *testing.B) {
+	row := benchRow{ID: 100_000, Name: "a name", State: "active", Price: 1.5, Open: true}
+	item := benchItem{SKU: "A1", Title: "a title", Qty: 5, Tags: []string{"x", "y"}, Attributes: map[string]string{"k": "v", "l": "w"}}
+	for name, v := range map[string]any{"rows": repeated(1000, row), "items": repeated(1000, item)} {
+		data := marshal(b, v)
+		buf := make([]byte, 0, len(data))
+		bench(b, name+"/append", len(data), func() error { _, err := ei.Append(buf, v); return err })
+		bench(b, name+"/unmarshal", len(data), func() error { return ei.Unmarshal(data, typedPointer(v)) })
+	}
 }

@@ -19,8 +19,7 @@ func TestCharlist(t *testing.T) {
 		{`"1€"`, "\x83l\x00\x00\x00\x02a1b\x00\x00\x20\xacj", "1€"},
 		{`""`, "\x83j", ""},
 	} {
-		term, err := ei.Decode([]byte(tt.encoded))
-		require.NoError(t, err)
+		term := decode(t, []byte(tt.encoded))
 		text, ok := ei.Charlist(term)
 		require.True(t, ok, tt.erlang)
 		require.Equal(t, tt.want, text, tt.erlang)

@@ -220,8 +220,7 @@ func TestIodata(t *testing.T) {
 		ei.ImproperList{Elems: []ei.Term{ei.Int(108), ei.ImproperList{Elems: []ei.Term{ei.List{}}, Tail: ei.Binary("d")}}, Tail: ei.Binary("!")},
 	}
 	for _, tail := range []ei.Term{ei.List{}, ei.Binary("?"), ei.List{ei.Int('?')}, ei.List{ei.Binary("?"), ei.List{}}} {
-		data, err := ei.AppendTerm(nil, ei.ImproperList{Elems: iodata, Tail: tail})
-		require.NoError(t, err)
+		data := appended(t, ei.ImproperList{Elems: iodata, Tail: tail})
 		c := ei.NewCursor(append(data, "rest"...))
 		got, err := c.AppendIodata([]byte("> "))
 		require.NoError(t, err)
@@ -243,8 +242,7 @@ func TestIodata(t *testing.T) {
 		ei.Int(1), ei.Atom("a"), ei.List{ei.Int(256)}, ei.List{ei.Int(-1)}, ei.List{ei.Atom("a")},
 		ei.ImproperList{Elems: []ei.Term{ei.Int(1)}, Tail: ei.Int(2)}, ei.List{ei.Bitstring{Data: []byte{0}, Bits: 1}},
 	} {
-		data, err := ei.AppendTerm(nil, bad)
-		require.NoError(t, err)
+		data := appended(t, bad)
 		c := ei.NewCursor(data)
 		got, err := c.AppendIodata([]byte("kept"))
 		require.ErrorIs(t, err, ei.ErrType, "%v", bad)
@@ -282,6 +280,13 @@ func TestAtomTableOfOptions(t *testing.T) {
 	require.Equal(t, 2, o.Atoms.Len())
 	var a ei.Atom
 	require.NoError(t, o.Unmarshal(ei.Raw("w\x01c"), &a))
+	require.Equal(t, 3, o.Atoms.Len())
+	c := ei.NewCursor([]byte("w\x01zw\x01yw\x01z")) // has its own
+	c.Atoms = ei.NewAtomTable(100)
+	for range 3 {
+		require.NoError(t, c.Unmarshal(&a))
+	}
+	require.Equal(t, 2, c.Atoms.Len())
 	require.Equal(t, 3, o.Atoms.Len())
 }
 

@@ -1,7 +1,6 @@
 package ei_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"runtime"
@@ -26,46 +25,22 @@ func allocated(f func()) int {
 // ones, and checks the bound that Limits documents.
 func TestAllocationIsBounded(t *testing.T) {
 	const fixed = 16 << 10 // tables that grow with the term, but start at some size
-	list := func(elem string, n int) string {
-		return "l" + string([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}) + strings.Repeat(elem, n) + "j"
+	head := func(tag string, n int) string { return tag + string(binary.BigEndian.AppendUint32(nil, uint32(n))) }
+	each := func(n int, elem func(i int) string) string {
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(elem(i))
+		}
+		return b.String()
 	}
+	list := func(elem string, n int) string { return head("l", n) + strings.Repeat(elem, n) + "j" }
 	atoms := func(tag string, n int) string {
-		var b strings.Builder
-		for i := range n {
-			name := fmt.Sprintf("%04x", i)
-			b.WriteString(tag + string(rune(len(name))) + name)
-		}
-		return "l" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String() + "j"
-	}
-	shortAtoms := func(n int) string {
-		var b strings.Builder
-		for i := range n {
-			b.WriteString("w\x02" + string([]byte{byte(i / 128), byte(i % 128)}))
-		}
-		return "l" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String() + "j"
-	}
-	pairs := func(n int) string {
-		var b bytes.Buffer
-		for i := range n {
-			b.Write(ei.AppendNil(ei.AppendInt(nil, int64(i))))
-		}
-		return "t" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String()
-	}
-	tupleKeys := func(n int) string {
-		var b bytes.Buffer
-		for i := range n {
-			b.WriteString("h\x01")
-			b.Write(ei.AppendNil(ei.AppendInt(nil, int64(i))))
-		}
-		return "t" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String()
+		return head("l", n) + each(n, func(i int) string { return tag + "\x04" + fmt.Sprintf("%04x", i) }) + "j"
 	}
 	mapOf := func(n int, key func(i int) string) string {
-		var b strings.Builder
-		for i := range n {
-			b.WriteString(key(i) + "j")
-		}
-		return "t" + string([]byte{0, 0, byte(n >> 8), byte(n)}) + b.String()
+		return head("t", n) + each(n, func(i int) string { return key(i) + "j" })
 	}
+	integer := func(i int) string { return string(ei.AppendInt(nil, int64(i))) }
 	const minusZero = "F\x80\x00\x00\x00\x00\x00\x00\x00"
 	hostile := map[string]string{
 		"empty lists":            list("j", 30_000),
@@ -78,38 +53,39 @@ func TestAllocationIsBounded(t *testing.T) {
 		"list ended by a string": "l\x00\x00\x00\x01jk\xff\xff" + strings.Repeat("x", 65535),
 		"improper lists":         list("l\x00\x00\x00\x01ja\x00", 10_000),
 		"maps of one":            list("t\x00\x00\x00\x01jj", 10_000),
-		"a large map":            pairs(30_000),
-		"a large map of tuples":  tupleKeys(10_000),
+		"a large map":            mapOf(30_000, integer),
+		"a large map of tuples":  mapOf(10_000, func(i int) string { return "h\x01" + integer(i) }),
 		"keys within keys": strings.Repeat("t\x00\x00\x00\x02", 15) + list("t\x00\x00\x00\x01jj", 10_000) +
 			strings.Repeat("ja\x01j", 15),
 		"a tuple sixteen keys deep": strings.Repeat("t\x00\x00\x00\x01", 16) + "i\x00\x00\x75\x30" + strings.Repeat("j", 30_000) +
 			strings.Repeat("j", 16),
 		"the same with -0.0": strings.Repeat("t\x00\x00\x00\x01", 16) + "i\x00\x00\x75\x31" + strings.Repeat("j", 30_000) + minusZero +
 			strings.Repeat("j", 16),
-		"tuples with -0.0 as keys": mapOf(10_000, func(i int) string { return "h\x02" + string(ei.AppendInt(nil, int64(i))) + minusZero }),
+		"tuples with -0.0 as keys": mapOf(10_000, func(i int) string { return "h\x02" + integer(i) + minusZero }),
 		"maps with -0.0 as keys": mapOf(10_000, func(i int) string {
-			return "t\x00\x00\x00\x01" + string(ei.AppendInt(nil, int64(i))) + minusZero
+			return "t\x00\x00\x00\x01" + integer(i) + minusZero
 		}),
 		"records as keys": mapOf(5_000, func(i int) string {
-			return "C\x00\x00\x00\x01\x00w\x00w\x00w\x00" + string(ei.AppendInt(nil, int64(i)))
+			return "C\x00\x00\x00\x01\x00w\x00w\x00w\x00" + integer(i)
 		}),
 		"closures as keys": mapOf(3_000, func(i int) string {
-			f, err := ei.AppendTerm(nil, ei.Fun{Index: uint32(i), Pid: ei.Pid{Node: "a@b"}})
-			require.NoError(t, err)
+			f := appended(t, ei.Fun{Index: uint32(i), Pid: ei.Pid{Node: "a@b"}})
 			return string(f)
 		}),
 		"long references as keys": mapOf(5_000, func(i int) string {
 			return "Z\x00\x05w\x00\x00\x00\x00\x01" + string(binary.BigEndian.AppendUint32(nil, uint32(i))) + strings.Repeat("\x00", 16)
 		}),
-		"a map deep within a key":  list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+"t\x00\x00\x00\x00j", 5),
-		"the same, with -0.0":      list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+"t\x00\x00\x00\x01"+minusZero+"jj", 5),
-		"-0.0 deep within a key":   list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+minusZero+"j", 5),
-		"small binaries":           list("m\x00\x00\x00\x01x", 10_000),
-		"binaries of 64":           list("m\x00\x00\x00\x40"+strings.Repeat("x", 64), 1000),
-		"small bitstrings":         list("M\x00\x00\x00\x01\x01x", 10_000),
-		"small strings":            list("k\x00\x01x", 10_000),
-		"atoms":                    atoms("w", 10_000),
-		"short atoms":              shortAtoms(16_000),
+		"a map deep within a key": list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+"t\x00\x00\x00\x00j", 5),
+		"the same, with -0.0":     list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+"t\x00\x00\x00\x01"+minusZero+"jj", 5),
+		"-0.0 deep within a key":  list("t\x00\x00\x00\x01"+strings.Repeat("h\x01", 9_000)+minusZero+"j", 5),
+		"small binaries":          list("m\x00\x00\x00\x01x", 10_000),
+		"binaries of 64":          list("m\x00\x00\x00\x40"+strings.Repeat("x", 64), 1000),
+		"small bitstrings":        list("M\x00\x00\x00\x01\x01x", 10_000),
+		"small strings":           list("k\x00\x01x", 10_000),
+		"atoms":                   atoms("w", 10_000),
+		"short atoms": head("l", 16_000) + each(16_000, func(i int) string {
+			return "w\x02" + string([]byte{byte(i / 128), byte(i % 128)})
+		}) + "j",
 		"lists of two":             list("l\x00\x00\x00\x02jjj", 10_000),
 		"tuples of two integers":   list("h\x02b\x00\x01\x00\x00j", 10_000),
 		"tuples that hold a list":  list("h\x03jjl\x00\x00\x00\x01jj", 5_000),

@@ -69,20 +69,16 @@ func FuzzDecode(f *testing.F) {
 			require.Equal(t, n, c.Offset())
 		}
 
-		again, err := ei.Marshal(term)
-		require.NoError(t, err)
-		back, err := ei.Decode(again)
-		require.NoError(t, err)
-		third, err := ei.Marshal(back)
-		require.NoError(t, err)
+		again := marshal(t, term)
+		back := decode(t, again)
+		third := marshal(t, back)
 		require.True(t, bytes.Equal(again, third), "%x, %x", again, third)
 		require.True(t, ei.Identical(term, back), "%v, %v", term, back)
 		if !special {
 			text := term.String()
 			require.LessOrEqual(t, len(text), 1000+16*n*len("'\\x{10ffff}'"))
 			if !strings.Contains(text, "#Fun<") { // the text of a closure is not read back
-				read, err := ei.Parse(text)
-				require.NoError(t, err, "%q", text)
+				read := parsed(t, text)
 				require.Equal(t, text, read.String())
 				// the flags of records are not in the text
 				records := bytes.IndexByte(again, byte(ei.TagRecordExt)) > 0
@@ -113,14 +109,11 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		out := term.String()
-		again, err := ei.Parse(out)
-		require.NoError(t, err, "%q", out)
+		again := parsed(t, out)
 		require.True(t, ei.Identical(term, again), "%q", out)
-		data, err := ei.Marshal(term)
-		require.NoError(t, err, "%q", out)
+		data := marshal(t, term)
 		require.LessOrEqual(t, len(data), 1<<17+32*len(text))
-		back, err := ei.Decode(data)
-		require.NoError(t, err, "%q", out)
+		back := decode(t, data)
 		require.True(t, ei.Identical(term, back), "%q", out)
 	})
 }
@@ -140,8 +133,7 @@ func FuzzDecompress(f *testing.F) {
 		const limit = 1 << 16
 		plain, err := ei.Decompress(data, limit)
 		if err != nil {
-			var syntax *ei.SyntaxError
-			require.ErrorAs(t, err, &syntax)
+			require.ErrorAs(t, err, new(*ei.SyntaxError))
 			return
 		}
 		require.LessOrEqual(t, len(plain), 1+limit)

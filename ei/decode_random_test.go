@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"math/big"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,81 +16,56 @@ import (
 	"github.com/cnode-go/cnode/internal/test/race"
 )
 
-// A generator makes Go types at random, and says to the runtime system what terms they take.
-type generator struct{ *rand.Rand }
-
-// A goType is a Go type, with the options of the field that it is of.
-type goType struct {
-	reflect.Type
-	options string
-	says    any // as random_terms:typed/1 takes it
-}
-
-func (g generator) simple() goType {
-	is := func(v any, options string, says any) goType { return goType{reflect.TypeOf(v), options, says} }
-	type pair = ei.Tuple
-	all := []goType{
-		is(false, "", ei.Atom("bool")), is(1.5, "", ei.Atom("float")), is("", "", ei.Atom("text")),
-		is(ei.Atom(""), "", ei.Atom("atom")), is("", ",atom", ei.Atom("atom_text")), is("", ",charlist", ei.Atom("charlist")),
-		is([]byte(nil), "", ei.Atom("bytes")), is(new(big.Int), "", ei.Atom("big")), is(ei.Pid{}, "", ei.Atom("pid")),
-		is(ei.Raw(nil), "", ei.Atom("any")), {reflect.TypeFor[any](), "", ei.Atom("any")}, {reflect.TypeFor[ei.Term](), "", ei.Atom("any")},
-		is(int8(0), "", pair{ei.Atom("int"), ei.Int(8)}), is(int16(0), "", pair{ei.Atom("int"), ei.Int(16)}),
-		is(int32(0), "", pair{ei.Atom("int"), ei.Int(32)}), is(int(0), "", pair{ei.Atom("int"), ei.Int(strconv.IntSize)}),
-		is(uint8(0), "", pair{ei.Atom("uint"), ei.Int(8)}), is(uint16(0), "", pair{ei.Atom("uint"), ei.Int(16)}),
-		is(uint32(0), "", pair{ei.Atom("uint"), ei.Int(32)}), is(uint64(0), "", pair{ei.Atom("uint"), ei.Int(64)}),
-		is(ei.Optional[int8]{}, "", pair{ei.Atom("optional"), pair{ei.Atom("int"), ei.Int(8)}}),
-		is(ei.Optional[string]{}, ",atom", pair{ei.Atom("optional"), ei.Atom("atom_text")}),
-	}
-	return all[g.IntN(len(all))]
-}
-
-func (g generator) typ(depth int) goType {
-	if depth == 0 {
-		return g.simple()
-	}
-	switch g.IntN(6) {
-	case 0, 1:
-		return g.structType(depth)
-	case 2:
-		e := g.typ(depth - 1)
-		if e.Type == reflect.TypeFor[uint8]() { // it would be a binary
-			break
-		}
-		return goType{reflect.SliceOf(e.Type), e.options, tupleOf{ei.Atom("list"), e.says}}
-	case 3:
-		e := g.typ(depth - 1)
-		if e.Type == reflect.TypeFor[uint8]() {
-			break
-		}
-		n := g.IntN(4)
-		return goType{reflect.ArrayOf(n, e.Type), e.options, tupleOf{ei.Atom("array"), n, e.says}}
-	case 4:
-		key := []goType{
-			{reflect.TypeFor[string](), "", ei.Atom("text")}, {reflect.TypeFor[ei.Atom](), "", ei.Atom("atom")},
-			{reflect.TypeFor[int](), "", ei.Tuple{ei.Atom("int"), ei.Int(strconv.IntSize)}},
-		}[g.IntN(3)]
-		e := g.typ(depth - 1)
-		return goType{reflect.MapOf(key.Type, e.Type), e.options, tupleOf{ei.Atom("map"), key.says, e.says}}
-	case 5:
-		if e := g.typ(depth - 1); e.Kind() != reflect.Pointer && e.Kind() != reflect.Interface && e.Type != reflect.TypeFor[ei.Raw]() {
-			return goType{reflect.PointerTo(e.Type), e.options, tupleOf{ei.Atom("optional"), e.says}}
-		}
-	}
-	return g.simple()
-}
-
-func (g generator) structType(depth int) goType {
-	var fields []reflect.StructField
-	var says []any
-	for i := range g.IntN(6) {
-		e := g.typ(depth - 1)
-		key := fmt.Sprintf("key_%d", i)
-		fields = append(fields, reflect.StructField{
-			Name: fmt.Sprintf("F%d", i), Type: e.Type, Tag: reflect.StructTag(fmt.Sprintf("ei:%q", key+e.options)),
-		})
-		says = append(says, tupleOf{ei.Atom(key), e.says})
-	}
-	return goType{reflect.StructOf(fields), "", tupleOf{ei.Atom("struct"), says}}
+// exchanged are Go types, with what random_terms:typed/1 calls the terms that they take.
+var exchanged = []struct {
+	value any
+	says  string
+}{
+	{struct {
+		A bool
+		B float64
+		C string
+		D ei.Atom
+		E []byte
+		F *big.Int
+		G ei.Pid
+		H ei.Raw
+		I any
+		J ei.Term
+	}{}, "{struct,[{a,bool},{b,float},{c,text},{d,atom},{e,bytes},{f,big},{g,pid},{h,any},{i,any},{j,any}]}"},
+	{struct {
+		A int8
+		B int16
+		C int32
+		D int64
+		E uint8
+		F uint16
+		G uint32
+		H uint64
+	}{}, "{struct,[{a,{int,8}},{b,{int,16}},{c,{int,32}},{d,{int,64}},{e,{uint,8}},{f,{uint,16}},{g,{uint,32}},{h,{uint,64}}]}"},
+	{struct {
+		A string              `ei:",atom"`
+		B []string            `ei:",charlist"`
+		C ei.Optional[int8]   `ei:"key_c"`
+		D ei.Optional[string] `ei:",atom"`
+		E []*string           `ei:",atom"`
+	}{}, "{struct,[{a,atom_text},{b,{list,charlist}},{key_c,{optional,{int,8}}},{d,{optional,atom_text}},{e,{list,{optional,atom_text}}}]}"},
+	{struct {
+		A []int64
+		B [][]string
+		C [3]float64
+		D [0]bool
+		E [2][]any
+		F *struct{ A []bool }
+	}{}, "{struct,[{a,{list,{int,64}}},{b,{list,{list,text}}},{c,{array,3,float}},{d,{array,0,bool}},{e,{array,2,{list,any}}}," +
+		"{f,{optional,{struct,[{a,{list,bool}}]}}}]}"},
+	{struct {
+		A map[string]int16
+		B map[ei.Atom][]any
+		C map[int64]map[string]*float64
+		D []struct{ A map[string]struct{ A []byte } }
+	}{}, "{struct,[{a,{map,text,{int,16}}},{b,{map,atom,{list,any}}},{c,{map,{int,64},{map,text,{optional,float}}}}," +
+		"{d,{list,{struct,[{a,{map,text,{struct,[{a,bytes}]}}}]}}}]}"},
 }
 
 // A tupleOf is a tuple of Go values.
@@ -123,14 +96,10 @@ func TestRandomTermsWithErl(t *testing.T) {
 }
 
 func exchangeTerms(t *testing.T, erl string, source []byte, terms int) {
-	g := generator{rand.New(rand.NewPCG(1, 2))}
-	var types []goType
-	var says []any
-	for range 300 {
-		typ := g.structType(3)
-		types, says = append(types, typ), append(says, typ.says)
+	var says []ei.Term
+	for _, e := range exchanged {
+		says = append(says, parsed(t, e.says))
 	}
-
 	dir := t.TempDir() // a release in a root of its own sees it
 	file := filepath.Join(dir, "random_terms.erl")
 	require.NoError(t, os.WriteFile(file, source, 0o600))
@@ -166,7 +135,7 @@ func exchangeTerms(t *testing.T, erl string, source []byte, terms int) {
 			require.Equal(t, terms, n)
 			return
 		}
-		typed := reflect.New(types[asked.Index].Type)
+		typed := reflect.New(reflect.TypeOf(exchanged[asked.Index].value))
 		require.NoError(t, asked.Typed.Unmarshal(typed.Interface()), "%v into %v", asked.Typed, typed.Type())
 		require.NoError(t, e.Encode(tupleOf{asked.Any, typed.Interface()}))
 	}

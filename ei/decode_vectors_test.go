@@ -59,17 +59,14 @@ func TestVectors(t *testing.T) {
 	require.GreaterOrEqual(t, len(vs), 80)
 	for _, v := range vs {
 		t.Run(v.name, func(t *testing.T) {
-			term, err := ei.Decode(v.data)
-			require.NoError(t, err)
+			term := decode(t, v.data)
 
-			again, err := ei.Marshal(term)
-			require.NoError(t, err)
+			again := marshal(t, term)
 			require.Equal(t, v.data, again, "encoded again")
 
 			require.Equal(t, v.text, term.String())
 			if !strings.Contains(v.text, "#Fun<") {
-				parsed, err := ei.Parse(v.text)
-				require.NoError(t, err)
+				parsed := parsed(t, v.text)
 				require.Equal(t, v.text, parsed.String())
 				if v.since() == 0 { // the text does not tell whether a native record is exported
 					require.True(t, ei.Identical(term, parsed), "%v\n%v", term, parsed)
@@ -150,10 +147,8 @@ func checkVectors(t *testing.T, erl string, release int) {
 		theirs, err := hex.DecodeString(got)
 		require.NoError(t, err, "%s: %s: %s", v.name, asked[i], got)
 		if strings.Contains(v.text, "#{") { // the order of pairs is the runtime system's own
-			a, err := ei.Decode(v.data)
-			require.NoError(t, err)
-			b, err := ei.Decode(theirs)
-			require.NoError(t, err)
+			a := decode(t, v.data)
+			b := decode(t, theirs)
 			require.True(t, ei.Identical(a, b), "%s: %s: %v", v.name, asked[i], b)
 			continue
 		}
@@ -207,8 +202,7 @@ func updateVectors(t *testing.T) {
 		}
 		data, err := hex.DecodeString(answer)
 		require.NoError(t, err, "%s: %s", v.name, answer)
-		term, err := ei.Decode(data)
-		require.NoError(t, err, v.name)
+		term := decode(t, data)
 		text, expr := term.String(), strings.TrimPrefix(asked[i], "expr ")
 		if text == expr {
 			expr = ""

@@ -336,8 +336,7 @@ func TestEncodeErrorPath(t *testing.T) {
 			require.ErrorIs(t, err, tt.err)
 			continue
 		}
-		var unsupported *ei.MappingError
-		require.ErrorAs(t, err, &unsupported)
+		require.ErrorAs(t, err, new(*ei.MappingError))
 	}
 	_, err := ei.Marshal(make(chan int))
 	var e *ei.EncodeError

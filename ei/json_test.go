@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/terms"
 )
 
 func TestAppendJSON(t *testing.T) {
@@ -75,8 +76,7 @@ func TestAppendJSONRefuses(t *testing.T) {
 		require.Equal(t, "x", string(got))
 	}
 	_, err := ei.AppendJSON(nil, ei.List{nil})
-	var unsupported *ei.MappingError
-	require.ErrorAs(t, err, &unsupported)
+	require.ErrorAs(t, err, new(*ei.MappingError))
 }
 
 func TestJSONDeep(t *testing.T) {
@@ -93,7 +93,7 @@ func TestJSONDeep(t *testing.T) {
 // Whatever is written is JSON, and what JSON has is what the term has.
 func TestJSONIsJSON(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		term := genTerm(3).Draw(t, "term")
+		term := terms.Of(3).Draw(t, "term")
 		got, err := ei.AppendJSON(nil, term)
 		if err != nil {
 			require.ErrorIs(t, err, ei.ErrDuplicate)

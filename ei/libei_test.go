@@ -99,8 +99,7 @@ func TestTrace(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"{}", "{1,2,3,4,5}", "{1,2,x,#Pid<a@b.1.2.3>,5}", "{1,2,3,#Pid<a@b.1.2.3>,5,6}", "x"} {
-		data, err := ei.AppendTerm(nil, parsed(t, bad))
-		require.NoError(t, err)
+		data := appended(t, parsed(t, bad))
 		cur := ei.NewCursor(data)
 		require.ErrorIs(t, new(ei.Trace).ReadTerm(&cur), ei.ErrType, bad)
 		require.Zero(t, cur.Offset())

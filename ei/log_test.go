@@ -15,8 +15,7 @@ import (
 
 // A term that consists of bytes is Erlang text in a log, as elsewhere, and is truncated.
 func TestLogValue(t *testing.T) {
-	raw, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("ok"), ei.Binary("hi")})
-	require.NoError(t, err)
+	raw := appended(t, ei.Tuple{ei.Atom("ok"), ei.Binary("hi")})
 	large := ei.AppendBinary(nil, make([]byte, 100_000))
 	long := strings.Repeat("é", 600)
 	for _, tc := range []struct {
@@ -45,6 +44,7 @@ func TestLogValue(t *testing.T) {
 		slog.New(slog.NewTextHandler(&b, nil)).Info("", "term", tc.term)
 		_, got, _ := strings.Cut(strings.TrimSpace(b.String()), "term=")
 		if got[0] == '"' {
+			var err error
 			got, err = strconv.Unquote(got)
 			require.NoError(t, err)
 		}

@@ -111,9 +111,7 @@ func TestCustomWherever(t *testing.T) {
 	text := `#{a => ` + d + `,b => ` + d + `,c => [` + d + `],d => #{<<"k">> => ` + d + `},e => #{` + d + ` => 1},f => ` + d + `,g => {ok,` +
 		d + `},h => ` + d +
 		`,i => ` + d + `,j => [` + d + `],k => #{` + d + ` => ` + d + `},l => [` + d + `],m => x}`
-	b, err := ei.Append(nil, v)
-	require.NoError(t, err)
-	require.Equal(t, text, ei.Raw(b).String())
+	require.Equal(t, text, textOf(t, v))
 	got, err := readInto(t, ei.DecodeOptions{}, encoded(t, text), typeOf(v))
 	require.NoError(t, err)
 	require.Equal(t, v, got)
@@ -167,9 +165,7 @@ func TestEmbeddedCustom(t *testing.T) {
 		}{Custom{5}, 2, 3},
 		"own": ownMethods{Custom{5}, 1},
 	} {
-		b, err := ei.Append(nil, v)
-		require.NoError(t, err, want)
-		require.Equal(t, want, ei.Raw(b).String())
+		require.Equal(t, want, textOf(t, v))
 	}
 	var one withCustom
 	require.NoError(t, ei.Unmarshal(encoded(t, inner), &one))
@@ -201,9 +197,7 @@ func TestOnlyOneWay(t *testing.T) {
 	var r reads
 	require.NoError(t, ei.Unmarshal(encoded(t, "{degrees,5}"), &r))
 	require.Equal(t, reads{5}, r)
-	b, err := ei.Append(nil, r)
-	require.NoError(t, err)
-	require.Equal(t, "#{n => 5}", ei.Raw(b).String())
+	require.Equal(t, "#{n => 5}", textOf(t, r))
 }
 
 func TestLyingUnmarshalers(t *testing.T) {
@@ -254,8 +248,7 @@ func TestNestedUnmarshalers(t *testing.T) {
 func TestEmbeddedTerm(t *testing.T) {
 	v := pidAnd{Pid: ei.Pid{Node: "a@b", ID: 1, Creation: 2}, N: 3}
 	for _, x := range []any{&v, []pidAnd{v}, struct{ A pidAnd }{v}} {
-		b, err := ei.Append(nil, x)
-		require.NoError(t, err, "%T", x)
+		b := appended(t, x)
 		require.Contains(t, ei.Raw(b).String(), "#{n => 3,pid => #Pid<a@b.1.0.2>}")
 	}
 	var got pidAnd

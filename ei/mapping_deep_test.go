@@ -176,14 +176,12 @@ func TestCyclicValues(t *testing.T) {
 	for i := range list {
 		list[i] = shared
 	}
-	_, err := ei.Append(nil, list)
-	require.NoError(t, err)
+	_ = appended(t, list)
 	// a slice that holds a shorter one of itself does not either
 	parts := make([]any, 1000)
 	parts[0] = 1
 	for i := 1; i < len(parts); i++ {
 		parts[i] = parts[:i:i][max(0, i-1):]
 	}
-	_, err = ei.Append(nil, parts)
-	require.NoError(t, err)
+	_ = appended(t, parts)
 }

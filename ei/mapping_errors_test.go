@@ -261,8 +261,7 @@ func TestCustomUnmappable(t *testing.T) {
 		B *hasChan
 		C []hasChan
 	}
-	b, err := ei.Append(nil, both{C: []hasChan{{}}})
-	require.NoError(t, err)
+	b := appended(t, both{C: []hasChan{{}}})
 	require.Equal(t, "#{a => [],b => undefined,c => [[]]}", ei.Raw(b).String())
 	var v both
 	require.NoError(t, ei.Raw(b).Unmarshal(&v))

@@ -199,8 +199,7 @@ func TestUnmarshalSharesMemory(t *testing.T) {
 		data := bytes.Clone(data)
 		require.NoError(t, o.Unmarshal(ei.Raw(data), &v))
 		copy(data, bytes.ReplaceAll(data, []byte("abc"), []byte("xyz")))
-		b, err := ei.Append(nil, v)
-		require.NoError(t, err)
+		b := appended(t, v)
 		return v, ei.Raw(b).String()
 	}
 	_, text := read(ei.DecodeOptions{})
@@ -255,22 +254,6 @@ func TestUnmarshalLimits(t *testing.T) {
 	}
 	var texts []string
 	require.ErrorIs(t, ei.DecodeOptions{AtomText: true, Limits: ei.Limits{Atoms: 2, Bytes: 5}}.Unmarshal(ei.Raw(data), &texts), ei.ErrLimit)
-}
-
-func TestUnmarshalAtomTable(t *testing.T) {
-	table := ei.NewAtomTable(100)
-	o := ei.DecodeOptions{Atoms: table}
-	var atoms []ei.Atom
-	require.NoError(t, o.Unmarshal(ei.Raw(encoded(t, "[a,b,c,a]")), &atoms))
-	require.Equal(t, 3, table.Len())
-	c := ei.NewCursor([]byte("w\x01zw\x01y"))
-	own := ei.NewAtomTable(100)
-	c.Atoms = own
-	var a ei.Atom
-	require.NoError(t, c.Unmarshal(&a))
-	require.NoError(t, c.Unmarshal(&a))
-	require.Equal(t, 2, own.Len())
-	require.Equal(t, 3, table.Len())
 }
 
 // A head that announces more than there is takes no memory.

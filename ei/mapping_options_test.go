@@ -52,11 +52,10 @@ func TestAbsent(t *testing.T) {
 
 // A tuple of Go values is one, whatever they are; an error says where.
 func TestTupleOfValues(t *testing.T) {
-	b, err := ei.Append(nil, ei.T("add", "A", 2, []int{1}, ei.T("x"), map[string]bool{"k": true}, ei.Atom("a")))
-	require.NoError(t, err)
-	require.Equal(t, `{add,<<"A">>,2,[1],{x},#{<<"k">> => true},a}`, ei.Raw(b).String())
+	require.Equal(t, `{add,<<"A">>,2,[1],{x},#{<<"k">> => true},a}`,
+		textOf(t, ei.T("add", "A", 2, []int{1}, ei.T("x"), map[string]bool{"k": true}, ei.Atom("a"))))
 	wrong := new(ei.EncodeError)
-	_, err = ei.Append(nil, ei.T("add", 1, make(chan int)))
+	_, err := ei.Append(nil, ei.T("add", 1, make(chan int)))
 	require.ErrorAs(t, err, &wrong)
 	require.Contains(t, err.Error(), "/2")
 }
@@ -75,19 +74,14 @@ func TestRefuseUnknownByTag(t *testing.T) {
 		Timeout int
 		Verbose bool
 	}
-	parsed := func(text string) ei.Term {
-		term, err := ei.Parse(text)
-		require.NoError(t, err)
-		return term
-	}
 	var m byMap
-	require.NoError(t, ei.UnmarshalTerm(parsed("#{a => 1,in => #{a => 1,b => 2}}"), &m))
-	err := ei.UnmarshalTerm(parsed("#{a => 1,b => 2}"), &m)
+	require.NoError(t, ei.UnmarshalTerm(parsed(t, "#{a => 1,in => #{a => 1,b => 2}}"), &m))
+	err := ei.UnmarshalTerm(parsed(t, "#{a => 1,b => 2}"), &m)
 	require.ErrorIs(t, err, ei.ErrUnknownKey)
 	var o options
-	require.NoError(t, ei.UnmarshalTerm(parsed("[{timeout,5},verbose]"), &o))
+	require.NoError(t, ei.UnmarshalTerm(parsed(t, "[{timeout,5},verbose]"), &o))
 	require.Equal(t, options{Timeout: 5, Verbose: true}, o)
 	for _, text := range []string{"[{timout,5}]", "[verbos]", "[{timeout,5},{<<\"x\">>,1}]"} {
-		require.ErrorIs(t, ei.UnmarshalTerm(parsed(text), &o), ei.ErrUnknownKey, text)
+		require.ErrorIs(t, ei.UnmarshalTerm(parsed(t, text), &o), ei.ErrUnknownKey, text)
 	}
 }

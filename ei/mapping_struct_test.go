@@ -172,12 +172,8 @@ func TestSnakeCase(t *testing.T) {
 }
 
 func TestOmitComputedZero(t *testing.T) {
-	b, err := ei.Append(nil, zeroes{N: computedZero(), S: &zeroes{Q: [1]big.Int{computedZero()}}})
-	require.NoError(t, err)
-	require.Equal(t, "#{s => #{}}", ei.Raw(b).String())
-	b, err = ei.Append(nil, zeroes{N: *big.NewInt(1), A: [2]int{0, 1}, Q: [1]big.Int{*big.NewInt(-1)}})
-	require.NoError(t, err)
-	require.Equal(t, "#{a => [0,1],n => 1,q => [-1]}", ei.Raw(b).String())
+	require.Equal(t, "#{s => #{}}", textOf(t, zeroes{N: computedZero(), S: &zeroes{Q: [1]big.Int{computedZero()}}}))
+	require.Equal(t, "#{a => [0,1],n => 1,q => [-1]}", textOf(t, zeroes{N: *big.NewInt(1), A: [2]int{0, 1}, Q: [1]big.Int{*big.NewInt(-1)}}))
 }
 
 // Structs in their forms: what is read from the text, and the text of what was read.
@@ -234,13 +230,25 @@ func TestStructForms(t *testing.T) {
 		{"not omitted", `#{e => 0,f => 0,h => 0,k => 0,m => []}`,
 			omits{E: ptr(0), F: ei.Some(0), H: ei.Int(0), K: ei.Int(0), M: &[]int{}}, ""},
 		{"omitted property", `[{c,false}]`, omitProps{}, ""},
+		{"of all kinds", `#{extra => {},from => #Pid<a@b.1.0.2>,lines => [#{price => 1.5,qty => 2,sku => <<"x">>}],note => undefined,` +
+			`order_id => <<"A1">>,state => new}`, quote{OrderID: "A1", Lines: []line{{"x", 2, 1.5}}, State: "new",
+			From: ei.Pid{Node: "a@b", ID: 1, Creation: 2}, Extra: ei.Tuple{}}, ""},
+		{"tuple in a tuple", "{1,{2,undefined}}", node{Value: 1, Next: &node{Value: 2}}, ""},
+		{"forms of text", `#{a => red,b => ["ab",[26085],[]],c => <<"fast">>,d => #{<<"k">> => v},e => {1,2},f => {1},` +
+			`hh => h,i => {ok,<<"v">>},j => #{f => [1.0]}}`, textForms{
+			A: "red", B: []string{"ab", "日", ""}, C: "fast", D: map[string]*string{"k": ptr("v")}, E: [2]int{1, 2}, F: []any{ei.Int(1)},
+			H: ei.Some(ei.Atom("h")), I: ei.Result[string]{Value: "v"}, J: map[ei.Atom][]float32{"f": {1}},
+		}, ""},
+		{"atom", "stop", stop{}, ""},
+		{"variants", "[{circle,1.0},point,{square,2.0,{circle,3.0}}]",
+			[]shape{circle{R: 1}, point{}, &square{Side: 2, In: circle{R: 3}}}, ""},
+		{"variant as a key", "#{point => 1}", map[shape]int{point{}: 1}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := readInto(t, ei.DecodeOptions{}, encoded(t, tt.text), typeOf(tt.want))
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got)
-			again, err := ei.Append(nil, got)
-			require.NoError(t, err)
+			again := appended(t, got)
 			want := tt.again
 			if want == "" {
 				want = tt.text
@@ -303,8 +311,7 @@ func TestStructRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := readInto(t, ei.DecodeOptions{}, encoded(t, tt.text), typeOf(tt.into))
 			require.ErrorIs(t, err, tt.is)
-			var located *ei.UnmarshalError
-			require.ErrorAs(t, err, &located)
+			require.ErrorAs(t, err, new(*ei.UnmarshalError))
 			if tt.want != "" {
 				require.Equal(t, tt.want, err.Error())
 			}

@@ -17,11 +17,7 @@ import (
 // encoded gives the encoded form of what text says, with the version byte.
 func encoded(t testing.TB, text string) []byte {
 	t.Helper()
-	term, err := ei.Parse(text)
-	require.NoError(t, err, text)
-	data, err := ei.Marshal(term)
-	require.NoError(t, err, text)
-	return data
+	return marshal(t, parsed(t, text))
 }
 
 // readInto unmarshals data into a new value of the type, in each way that there is, which must
@@ -285,8 +281,7 @@ func TestUnmarshalRefuses(t *testing.T) {
 			got, err := readInto(t, ei.DecodeOptions{}, encoded(t, tt.text), reflect.TypeOf(tt.into))
 			require.Error(t, err, "%T: %v", tt.into, got)
 			require.ErrorIs(t, err, tt.is, "%T", tt.into)
-			var located *ei.UnmarshalError
-			require.ErrorAs(t, err, &located)
+			require.ErrorAs(t, err, new(*ei.UnmarshalError))
 			if tt.want != "" {
 				require.Equal(t, tt.want, err.Error())
 			}

@@ -231,15 +231,13 @@ func TestMemoryOfOrdinaryValues(t *testing.T) {
 			return m
 		}(),
 	} {
-		data, err := ei.Marshal(v)
-		require.NoError(t, err)
+		data := marshal(t, v)
 		into := reflect.New(reflect.TypeOf(v))
 		n := allocated(func() { require.NoError(t, ei.Unmarshal(data, into.Interface()), "%T", v) })
 		t.Logf("%T: %d bytes, %.1f for each", v, len(data), float64(n)/float64(len(data)))
 	}
 	pair := ei.Tuple{ei.Int(1), ei.Int(2)} // a tree takes more, and is as large as Decode makes it
-	data, err := ei.Marshal(repeated(300_000, pair))
-	require.NoError(t, err)
+	data := marshal(t, repeated(300_000, pair))
 	for _, v := range []any{new(any), new(ei.Term), new(ei.List), new(struct {
 		T any `ei:"t"`
 	})} {
@@ -248,10 +246,9 @@ func TestMemoryOfOrdinaryValues(t *testing.T) {
 			of = append([]byte("\x83t\x00\x00\x00\x01w\x01t"), data[1:]...)
 		}
 		require.NoError(t, ei.Unmarshal(of, v))
-		var over *ei.LimitError
-		require.ErrorAs(t, ei.DecodeOptions{Limits: ei.Limits{Memory: 16 << 20}}.Unmarshal(ei.Raw(of), v), &over)
+		require.ErrorAs(t, ei.DecodeOptions{Limits: ei.Limits{Memory: 16 << 20}}.Unmarshal(ei.Raw(of), v), new(*ei.LimitError))
 	}
-	_, err = ei.DecodeOptions{Limits: ei.Limits{Memory: 64 << 20}}.Decode(data)
+	_, err := ei.DecodeOptions{Limits: ei.Limits{Memory: 64 << 20}}.Decode(data)
 	require.NoError(t, err)
 	_, err = ei.DecodeOptions{Limits: ei.Limits{Memory: 16 << 20}}.Decode(data)
 	require.EqualError(t, err, "ei: over the limit Memory = 16777216 at offset 1")

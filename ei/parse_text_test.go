@@ -233,8 +233,7 @@ func TestParse(t *testing.T) {
 		}
 		require.NoError(t, err, "%q", tc.text)
 		require.Equal(t, tc.want, got, "%q", tc.text)
-		again, err := ei.Parse(got.String())
-		require.NoError(t, err, "%q", got.String())
+		again := parsed(t, got.String())
 		require.True(t, ei.Identical(got, again), "%q", tc.text)
 	}
 	for _, tc := range badTexts {
@@ -252,8 +251,7 @@ func TestParse(t *testing.T) {
 func TestParseWide(t *testing.T) {
 	for _, text := range []string{"[]", "[a]", "[a|b]", "{}", "{a}", "#{}", "#{a => 1}", "#{{} => 1}", "<<>>", "<<1>>",
 		"#m:r{}", "#m:r{a = 1}"} {
-		got, err := ei.Parse("[" + strings.Repeat(text+",", 10_001) + text + "]")
-		require.NoError(t, err, text)
+		got := parsed(t, "["+strings.Repeat(text+",", 10_001)+text+"]")
 		require.Len(t, got, 10_002)
 	}
 }
@@ -261,25 +259,20 @@ func TestParseWide(t *testing.T) {
 func TestParseLarge(t *testing.T) {
 	for _, base16 := range []int{5000, 100_001} {
 		text := "-16#" + strings.Repeat("F", base16)
-		got, err := ei.Parse(text)
-		require.NoError(t, err)
+		got := parsed(t, text)
 		b := got.(ei.BigInt)
 		require.Equal(t, base16*4, b.Big().BitLen())
 		if base16 > 8192 {
 			require.Equal(t, text, b.String())
 		}
-		again, err := ei.Parse(b.String())
-		require.NoError(t, err)
+		again := parsed(t, b.String())
 		require.Equal(t, got, again)
 	}
-	_, err := ei.Parse(strings.Repeat("#{{1} => 2,{2} => ", 5000) + "#{}" + strings.Repeat("}", 5000))
-	require.NoError(t, err, "maps may be deep as values")
+	_ = parsed(t, strings.Repeat("#{{1} => 2,{2} => ", 5000)+"#{}"+strings.Repeat("}", 5000))
 	long := strings.Repeat("a", 65535)
-	got, err := ei.Parse(`"` + long + `"`)
-	require.NoError(t, err)
+	got := parsed(t, `"`+long+`"`)
 	require.Equal(t, ei.String(long), got)
-	got, err = ei.Parse(`"` + long + `a"`)
-	require.NoError(t, err)
+	got = parsed(t, `"`+long+`a"`)
 	require.Len(t, got, 65536)
 }
 
@@ -302,8 +295,7 @@ func TestParseWithErl(t *testing.T) {
 		}
 		data, err := hex.DecodeString(answers[0])
 		require.NoError(t, err, "%q: %s", tc.text, answers[0])
-		theirs, err := ei.Decode(data)
-		require.NoError(t, err)
+		theirs := decode(t, data)
 		require.True(t, ei.Identical(theirs, tc.want), "%q: %v, %v", tc.text, theirs, tc.want)
 		answers = answers[1:]
 	}
@@ -321,16 +313,6 @@ func TestParseWithErl(t *testing.T) {
 			require.True(t, strings.HasPrefix(answers[i], "error"), "%q is a term to Erlang: %s", tc.text, answers[i])
 		}
 	}
-}
-
-// The text of a closure shows the index that it has: a FUN_EXT of old nodes has the old one only.
-func TestTextOfClosures(t *testing.T) {
-	f := ei.Fun{Arity: 2, Module: "m", Index: 3, OldIndex: 4, OldUniq: 5}
-	require.Equal(t, "#Fun<m.3.5>", f.String())
-	f.Arity, f.Index = -1, 0
-	require.Equal(t, "#Fun<m.4.5>", f.String())
-	f.OldIndex = -7
-	require.Equal(t, "#Fun<m.-7.5>", f.String())
 }
 
 func TestTextOfOddTerms(t *testing.T) {
@@ -355,6 +337,10 @@ func TestTextOfOddTerms(t *testing.T) {
 		{ei.Binary("\x00"), "<<0>>"},
 		{ei.Binary("a\u2028b"), "<<97,226,128,168,98>>"},
 		{ei.Fun{Module: "m", Index: 3, OldUniq: -4}, "#Fun<m.3.-4>"},
+		// a FUN_EXT of old nodes has the old index only
+		{ei.Fun{Arity: 2, Module: "m", Index: 3, OldIndex: 4, OldUniq: 5}, "#Fun<m.3.5>"},
+		{ei.Fun{Arity: -1, Module: "m", OldIndex: 4, OldUniq: 5}, "#Fun<m.4.5>"},
+		{ei.Fun{Arity: -1, Module: "m", OldIndex: -7, OldUniq: 5}, "#Fun<m.-7.5>"},
 		{ei.String("\x00a"), "[0,97]"},
 	} {
 		require.Equal(t, tc.want, tc.term.String())
@@ -374,16 +360,17 @@ func TestParseSegments(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err, text)
-		same, err := ei.Parse(want)
-		require.NoError(t, err, want)
+		same := parsed(t, want)
 		require.True(t, ei.Identical(same, got), "%s is %s", text, got.(fmt.Stringer).String())
 	}
 	for _, text := range []string{
 		"<<<<1>>>>", "<<<<1>>/binary>>", "<<1/integer>>", "<<1:16/little>>", "<<1:2/unit:8>>", "<<1.0>>", "<<1.0/float>>", "<<65/utf8>>",
+		"#{a", "#{a 1}", "#{a =", "#{a => 1, b", `"\^1"`, `"\^ "`, "\"\\^\x7f\"", `'\^é'`,
 		`<<"ab"/utf16>>`, `<<"ab":16>>`, "<<1,>>", "<<,1>>", "<<1:-1>>", "<<1:1.5>>", "fun m:f/-1", "fun m:f/256", "fun m:f/1.5",
 	} {
-		_, err := ei.Parse(text)
+		got, err := ei.Parse(text)
 		require.Error(t, err, text)
+		require.Nil(t, got, text)
 	}
 }
 
@@ -399,8 +386,7 @@ func TestParseRefOfNodeWithPoints(t *testing.T) {
 		"#Ref<'a@127.0.0.1'.2.1.7.9>": {Node: "a@127.0.0.1", Len: 3, ID: [5]uint32{7, 1, 2}, Creation: 9},
 		"#Ref<a@7.8.9>":               {Node: "a@7", Len: 1, ID: [5]uint32{8}, Creation: 9},
 	} {
-		got, err := ei.Parse(text)
-		require.NoError(t, err, text)
+		got := parsed(t, text)
 		require.Equal(t, want, got, text)
 	}
 	for _, text := range []string{"#Ref<a@my.host.3>", "#Ref<a@h>", "#Ref<a@h.1.x.2>", "#Ref<>", "#Ref<a@h.1.2.3.4.5.6.7>"} {
@@ -412,8 +398,7 @@ func TestParseRefOfNodeWithPoints(t *testing.T) {
 // An identifier does not keep the text that it was read from.
 func TestParseIdentifierKeepsNoText(t *testing.T) {
 	text := "#Pid<a@b.1.2.3>" + strings.Repeat(" ", 100)
-	got, err := ei.Parse(text)
-	require.NoError(t, err)
+	got := parsed(t, text)
 	node := string(got.(ei.Pid).Node)
 	within := uintptr(unsafe.Pointer(unsafe.StringData(node))) - uintptr(unsafe.Pointer(unsafe.StringData(text)))
 	require.Greater(t, within, uintptr(len(text)))
@@ -426,8 +411,7 @@ func TestBrief(t *testing.T) {
 	for range 100 {
 		deep = ei.Tuple{deep, ei.Binary("é")}
 	}
-	big, err := ei.Parse("1" + strings.Repeat("0", 3000))
-	require.NoError(t, err)
+	big := parsed(t, "1"+strings.Repeat("0", 3000))
 	for _, term := range []ei.Term{
 		ei.Int(7), ei.Atom("é ü"), big, ei.Float(1.5), deep, ei.String("héllo"), ei.String("a\x00b"), ei.Binary("long é text"),
 		ei.Binary{1, 2, 3},
@@ -448,8 +432,7 @@ func TestBrief(t *testing.T) {
 		}
 	}
 
-	huge, err := ei.Parse("16#" + strings.Repeat("f", 1<<22))
-	require.NoError(t, err)
+	huge := parsed(t, "16#"+strings.Repeat("f", 1<<22))
 	large := make(ei.List, 1<<16)
 	for i := range large {
 		large[i] = ei.Tuple{ei.Binary(make([]byte, 100)), ei.Map{{Key: ei.Int(i), Value: ei.String(strings.Repeat("x", 100))}}}
@@ -463,20 +446,8 @@ func TestBrief(t *testing.T) {
 	}
 }
 
-// Text that breaks off in a map, or says what is not allowed, is no term.
-func TestParseRefuses(t *testing.T) {
-	for _, text := range []string{
-		"#{a", "#{a 1}", "#{a =", "#{a => 1, b", `"\^1"`, `"\^ "`, "\"\\^\x7f\"", `'\^é'`,
-	} {
-		got, err := ei.Parse(text)
-		require.ErrorIs(t, err, ei.ErrText, text)
-		require.Nil(t, got, text)
-	}
-}
-
-func parsed(t testing.TB, text string) ei.Term {
-	t.Helper()
+func parsed(t require.TestingT, text string) ei.Term {
 	v, err := ei.Parse(text)
-	require.NoError(t, err)
+	require.NoError(t, err, "%.200q", text)
 	return v
 }

@@ -27,8 +27,8 @@ func TestAppendPrinted(t *testing.T) {
 		{ei.Int(-3), `-3`},
 		{ei.Float(1.5), `1.500000`},
 		{ei.Float(math.Copysign(0, -1)), `-0.000000`},
-		{term(t, "18446744073709551615"), `18446744073709551615`},
-		{term(t, "-18446744073709551616"), `-16#10000000000000000`},
+		{parsed(t, "18446744073709551615"), `18446744073709551615`},
+		{parsed(t, "-18446744073709551616"), `-16#10000000000000000`},
 		{ei.String("a\"b\\\b\t\n\v\f\r\x01\x7f"), "\"a\"b\\\\b\\t\\n\\v\\f\\r\\x1\x7f\""},
 		{ei.String("\xe9"), `"\xe9"`}, // \xffffffe9 there
 		{ei.List{}, `[]`},
@@ -36,7 +36,7 @@ func TestAppendPrinted(t *testing.T) {
 		{ei.ImproperList{Elems: []ei.Term{ei.Int(1), ei.Int(2)}, Tail: ei.Int(3)}, `[1, 2 | 3]`},
 		{ei.Tuple{}, `{}`},
 		{ei.Tuple{ei.Atom("a"), ei.Tuple{ei.Int(1)}}, `{a, {1}}`},
-		{term(t, `#{a => 1, "b" => {}}`), `#{a => 1, "b" => {}}`},
+		{parsed(t, `#{a => 1, "b" => {}}`), `#{a => 1, "b" => {}}`},
 		{ei.Binary{}, `#Bin<>`},
 		{ei.Binary{0, 255}, `#Bin<0,255>`},
 		{thirty, `#Bin<0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0>`},
@@ -57,13 +57,6 @@ func TestAppendPrinted(t *testing.T) {
 	} {
 		require.Equal(t, c.want, string(ei.AppendPrinted(nil, c.t)), "%#v", c.t)
 	}
-}
-
-func term(t testing.TB, text string) ei.Term {
-	t.Helper()
-	v, err := ei.Parse(text)
-	require.NoError(t, err)
-	return v
 }
 
 // A result may be deeper than a goroutine's stack can follow.

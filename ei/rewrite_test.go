@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/terms"
 )
 
 // refsOf gives a term with references in place of its atoms, and these.
@@ -96,8 +97,7 @@ func TestRewriteAtomsOfEveryTag(t *testing.T) {
 
 func TestRewriteAtomsOfAnyTerm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		raw, err := ei.Append(nil, genTerm(3).Draw(t, "term"))
-		require.NoError(t, err)
+		raw := appended(t, terms.Of(3).Draw(t, "term"))
 		requireResolves(t, raw)
 	})
 }
@@ -228,11 +228,9 @@ func TestWalkNames(t *testing.T) {
 	pid := ei.Pid{Node: "there@host", ID: 1, Creation: 4}
 	export := ei.Export{Module: "m", Function: "f", Arity: 1}
 	closure := ei.Fun{Module: "c", Arity: 1, Pid: pid, Free: []ei.Term{ei.Atom("free"), ei.Int(1)}}
-	raw, err := ei.AppendTerm(nil, ei.Tuple{ei.Atom("a"), ei.List{ei.Atom("b"), ei.Int(7)}, pid, export, closure})
-	require.NoError(t, err)
+	raw := appended(t, ei.Tuple{ei.Atom("a"), ei.List{ei.Atom("b"), ei.Int(7)}, pid, export, closure})
 	encoded := func(term ei.Term) string {
-		b, err := ei.AppendTerm(nil, term)
-		require.NoError(t, err)
+		b := appended(t, term)
 		return string(b)
 	}
 	var seen []string

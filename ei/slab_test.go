@@ -24,8 +24,7 @@ func TestTermsThatShareMemory(t *testing.T) {
 	for i := range people {
 		people[i] = ei.Tuple{person(i), ei.Map{{Key: ei.Int(1000 + i), Value: ei.Binary("v")}}}
 	}
-	data, err := ei.Marshal(people)
-	require.NoError(t, err)
+	data := marshal(t, people)
 	for _, o := range []ei.DecodeOptions{{}, {Alias: true}, {Atoms: ei.NewAtomTable(0)}, {Atoms: ei.NewAtomTable(8), Strict: true}} {
 		decoded, err := o.Decode(data)
 		require.NoError(t, err)
@@ -67,8 +66,7 @@ func TestSmallPartsHoldLittle(t *testing.T) {
 		list = append(list, ei.Tuple{ei.Atom("data"), ei.Int(1000 + i), big}, person(i), ei.Tuple{ei.Int(5000 + i), text},
 			ei.Tuple{ei.Binary("small"), ei.List{ei.Atom("parts"), big}}, big, ei.List{ei.Int(7000), ei.Float(1.5)})
 	}
-	data, err := ei.Marshal(list)
-	require.NoError(t, err)
+	data := marshal(t, list)
 	parts := map[string]func(l ei.List) any{
 		"tuple":             func(l ei.List) any { return l[1] },
 		"list":              func(l ei.List) any { return l[5] },
@@ -84,8 +82,7 @@ func TestSmallPartsHoldLittle(t *testing.T) {
 			runtime.GC()
 			runtime.ReadMemStats(&before)
 			for i := range kept {
-				decoded, err := ei.Decode(data)
-				require.NoError(t, err)
+				decoded := decode(t, data)
 				kept[i] = part(decoded.(ei.List))
 			}
 			runtime.GC()
@@ -116,8 +113,7 @@ func TestDecodeAllocatesSlabs(t *testing.T) {
 		{"proplist", proplist, 20},
 		{"tuples", people, 100},
 	} {
-		data, err := ei.Marshal(tt.term)
-		require.NoError(t, err)
+		data := marshal(t, tt.term)
 		require.LessOrEqual(t, testing.AllocsPerRun(20, func() { _, _ = ei.Decode(data) }), tt.most, tt.name)
 	}
 }

@@ -48,8 +48,7 @@ func TestStreamDoesNotWaitForMore(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, len(packed), 1000)
 	for range 3 {
-		plain, err := ei.Marshal([]string{"a", long})
-		require.NoError(t, err)
+		plain := marshal(t, []string{"a", long})
 		go func() {
 			_, _ = w.Write(append(packed, plain...))
 		}()

@@ -155,8 +155,7 @@ func TestEveryTag(t *testing.T) {
 			seen[tc.tag] = true
 			data := append([]byte{ei.VersionMagic}, tc.bytes...)
 			require.Equal(t, tc.tag, ei.Tag(data[1]))
-			got, err := ei.Decode(data)
-			require.NoError(t, err)
+			got := decode(t, data)
 			require.Equal(t, tc.term, got)
 
 			_, pid := got.(ei.Pid)
@@ -180,6 +179,7 @@ func TestEveryTag(t *testing.T) {
 			}
 			c = ei.NewCursor(data[1:])
 			var own ei.Term
+			var err error
 			switch got.(type) {
 			case ei.Pid:
 				own, err = c.Pid()
@@ -234,11 +234,9 @@ func TestEveryTag(t *testing.T) {
 func TestLocalExt(t *testing.T) {
 	// term_to_binary({a, 1}, [local]) of OTP 29.
 	data := []byte("\x83\x79\x2f\x79\xcf\xbc\x68\x02\x77\x01\x61\x61\x01")
-	got, err := ei.Decode(data)
-	require.NoError(t, err)
+	got := decode(t, data)
 	require.Equal(t, ei.Local(data[2:]), got)
-	again, err := ei.Marshal(got)
-	require.NoError(t, err)
+	again := marshal(t, got)
 	require.Equal(t, data, again)
 	require.Equal(t, "#Local<11 bytes>", got.String())
 	// term_to_binary(_, [local, compressed])
@@ -247,8 +245,7 @@ func TestLocalExt(t *testing.T) {
 	again, err = ei.MarshalCompressed(ei.Raw(data[1:]), 9)
 	require.NoError(t, err)
 	require.Equal(t, data, again, "what does not get smaller")
-	unpacked, err := ei.Decode(packed)
-	require.NoError(t, err)
+	unpacked := decode(t, packed)
 	require.Equal(t, got, unpacked)
 
 	_, err = ei.Decode(append([]byte("\x83h\x01"), data[1:]...))

@@ -2,18 +2,34 @@ package ei_test
 
 import (
 	"reflect"
-	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/cnode-go/cnode/ei"
 )
 
-// requireUnmarshals checks that unmarshal stores want in a new value of its type.
-func requireUnmarshals(t *testing.T, want any, unmarshal func(v any) error) {
-	t.Helper()
-	v := reflect.New(reflect.TypeOf(want))
-	require.NoError(t, unmarshal(v.Interface()), "%T", want)
-	require.Equal(t, want, v.Elem().Interface())
+// marshal gives what Marshal does, decode what Decode does, and appended what Append does after
+// nothing.
+func marshal(t require.TestingT, v any) []byte {
+	b, err := ei.Marshal(v)
+	require.NoError(t, err, "%T", v)
+	return b
 }
+
+func decode(t require.TestingT, b []byte) ei.Term {
+	v, err := ei.Decode(b)
+	require.NoError(t, err, "%q", b)
+	return v
+}
+
+func appended(t require.TestingT, v any) []byte {
+	b, err := ei.Append(nil, v)
+	require.NoError(t, err, "%T", v)
+	return b
+}
+
+// textOf gives what a value becomes in Erlang's text.
+func textOf(t require.TestingT, v any) string { return ei.Raw(appended(t, v)).String() }
 
 func typeOf(v any) reflect.Type { return reflect.TypeOf(v) }
 

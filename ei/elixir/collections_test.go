@@ -66,17 +66,14 @@ func TestMapSet(t *testing.T) {
 	require.Len(t, s.Members, 2)
 	require.Equal(t, elixir.NewMapSet("b", "a"), s)
 
-	term, err := ei.Parse(`#{map => #{a => [],1 => [],<<"x">> => [],{1,2} => []}}`)
-	require.NoError(t, err)
+	term := parsed(t, `#{map => #{a => [],1 => [],<<"x">> => [],{1,2} => []}}`)
 	var mixed elixir.MapSet[any]
 	require.ErrorIs(t, ei.UnmarshalTerm(term, &mixed), ei.ErrType, "a tuple is no key of a Go map")
-	term, err = ei.Parse(`#{map => #{a => [],1 => []}}`)
-	require.NoError(t, err)
+	term = parsed(t, `#{map => #{a => [],1 => []}}`)
 	require.NoError(t, ei.UnmarshalTerm(term, &mixed))
 	require.True(t, mixed.Has(ei.Atom("a")) && mixed.Has(ei.Int(1)))
 	words := elixir.NewMapSet[any]("a", ei.Atom("b"))
-	data, err := ei.Marshal(words)
-	require.NoError(t, err)
+	data := marshal(t, words)
 	var back elixir.MapSet[any]
 	require.NoError(t, ei.Unmarshal(data, &back))
 	require.Equal(t, words, back)
@@ -95,8 +92,7 @@ func TestKeyword(t *testing.T) {
 	require.False(t, ok)
 	require.Equal(t, map[ei.Atom]int{"a": 2, "b": 1}, k.Map())
 
-	term, err := ei.Parse(`[{name,'Elixir.Shop'},{size,{1,2}}]`)
-	require.NoError(t, err)
+	term := parsed(t, `[{name,'Elixir.Shop'},{size,{1,2}}]`)
 	var mixed elixir.Keyword[ei.Term]
 	require.NoError(t, ei.UnmarshalTerm(term, &mixed))
 	size, _ := mixed.Get("size")
@@ -104,16 +100,14 @@ func TestKeyword(t *testing.T) {
 }
 
 func TestException(t *testing.T) {
-	term, err := ei.Parse(`{error,#{'__exception__' => true,'__struct__' => 'Elixir.KeyError',key => a,message => nil,term => #{b => 1}}}`)
-	require.NoError(t, err)
+	term := parsed(t, `{error,#{'__exception__' => true,'__struct__' => 'Elixir.KeyError',key => a,message => nil,term => #{b => 1}}}`)
 	var result ei.Result[int]
 	require.NoError(t, ei.UnmarshalTerm(term, &result))
 	e, ok := elixir.AsException(fmt.Errorf("fetch: %w", result.Err))
 	require.True(t, ok)
 	require.Equal(t, elixir.Module("KeyError"), e.Module)
 	require.Equal(t, "(KeyError) #{key => a,message => nil,term => #{b => 1}}", e.Error())
-	again, err := ei.Marshal(ei.Result[int]{Err: fmt.Errorf("fetch: %w", e)})
-	require.NoError(t, err)
+	again := marshal(t, ei.Result[int]{Err: fmt.Errorf("fetch: %w", e)})
 	require.NoError(t, ei.Unmarshal(again, &result))
 	e2, ok := elixir.AsException(result.Err)
 	require.True(t, ok)

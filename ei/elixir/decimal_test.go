@@ -47,8 +47,7 @@ func TestDecimalText(t *testing.T) {
 		{"inf", false, "inf", 0, "Infinity"},
 		{"-Infinity", true, "inf", 0, "-Infinity"},
 	} {
-		d, err := elixir.ParseDecimal(tt.in)
-		require.NoError(t, err, tt.in)
+		d := decimal(t, tt.in)
 		require.Equal(t, tt.out, d.String())
 		require.Equal(t, tt.neg, d.Neg, tt.in)
 		require.Equal(t, tt.exp, d.Exp, tt.in)
@@ -75,8 +74,7 @@ func TestDecimalAndRat(t *testing.T) {
 	for in, want := range map[string]string{
 		"0": "0/1", "-0": "0/1", "1.50": "3/2", "-0.001": "-1/1000", "12E2": "1200/1", "1E-3": "1/1000",
 	} {
-		d, err := elixir.ParseDecimal(in)
-		require.NoError(t, err)
+		d := decimal(t, in)
 		r, err := d.Rat()
 		require.NoError(t, err)
 		require.Equal(t, want, r.String())
@@ -116,10 +114,8 @@ func TestDecimalAndRat(t *testing.T) {
 // A peer sends a coefficient of a megabyte, whose digits would take seconds.
 func TestDecimalOfManyDigits(t *testing.T) {
 	most := strings.Repeat("9", 1<<16)
-	d, err := elixir.ParseDecimal(most)
-	require.NoError(t, err)
-	data, err := ei.Marshal(d)
-	require.NoError(t, err)
+	d := decimal(t, most)
+	data := marshal(t, d)
 	var back elixir.Decimal
 	require.NoError(t, ei.Unmarshal(data, &back))
 	require.Equal(t, most, back.String())
@@ -130,14 +126,14 @@ func TestDecimalOfManyDigits(t *testing.T) {
 		var wrong *elixir.ValueError
 		require.ErrorAs(t, huge.Check(), &wrong)
 		require.EqualError(t, wrong, "elixir: coef of a Decimal: it has more than 65536 digits")
-		_, err = ei.Marshal(huge)
+		_, err := ei.Marshal(huge)
 		require.ErrorAs(t, err, &wrong)
 		peers := ei.Map{{Key: ei.Atom("__struct__"), Value: ei.Atom("Elixir.Decimal")}, {Key: ei.Atom("sign"), Value: ei.Int(1)},
 			{Key: ei.Atom("coef"), Value: ei.NewBigInt(coef)}, {Key: ei.Atom("exp"), Value: ei.Int(0)}}
 		require.ErrorAs(t, ei.UnmarshalTerm(peers, &back), &wrong)
 	}
 	for _, text := range []string{most + "9", "0." + most, most[1:] + ".99"} {
-		_, err = elixir.ParseDecimal(text)
+		_, err := elixir.ParseDecimal(text)
 		require.ErrorIs(t, err, ei.ErrRange)
 		require.Less(t, len(err.Error()), 100)
 	}
@@ -148,14 +144,20 @@ func TestDecimalOfLargeExponent(t *testing.T) {
 	for text, want := range map[string]string{
 		"1E999999999": "1E+999999999", "1E-999999999": "1E-999999999", "12E999999998": "1.2E+999999999",
 	} {
-		d, err := elixir.ParseDecimal(text)
-		require.NoError(t, err)
+		d := decimal(t, text)
 		require.Equal(t, want, d.String())
-		_, err = d.Rat()
+		_, err := d.Rat()
 		require.ErrorIs(t, err, ei.ErrRange)
 	}
 	d := elixir.NewDecimal(big.NewInt(1), 1_000_000_000) // which Check refuses
 	require.Equal(t, "1E+1000000000", d.String())
 	_, err := ei.Marshal(d)
 	require.ErrorIs(t, err, ei.ErrRange)
+}
+
+func decimal(t *testing.T, text string) elixir.Decimal {
+	t.Helper()
+	d, err := elixir.ParseDecimal(text)
+	require.NoError(t, err, text)
+	return d
 }

@@ -54,8 +54,7 @@ func carried(t *testing.T, kind string, data []byte) (v any, back []byte) {
 	require.Contains(t, kinds, kind)
 	p := reflect.New(reflect.TypeOf(kinds[kind]))
 	require.NoError(t, ei.Unmarshal(data, p.Interface()), kind)
-	back, err := ei.Marshal(p.Elem().Interface())
-	require.NoError(t, err, kind)
+	back = marshal(t, p.Elem().Interface())
 	return p.Elem().Interface(), back
 }
 
@@ -115,4 +114,16 @@ func decode64(t *testing.T, text string) []byte {
 	data, err := base64.StdEncoding.DecodeString(text)
 	require.NoError(t, err)
 	return data
+}
+
+func parsed(t require.TestingT, text string) ei.Term {
+	v, err := ei.Parse(text)
+	require.NoError(t, err, text)
+	return v
+}
+
+func marshal(t require.TestingT, v any) []byte {
+	b, err := ei.Marshal(v)
+	require.NoError(t, err, "%T", v)
+	return b
 }

@@ -74,12 +74,10 @@ func TestBothWays(t *testing.T) {
 			`#{'__struct__' => 'Elixir.X','or' => nil,'when' => nil}`,
 		},
 	} {
-		data, err := ei.Marshal(tt.value)
-		require.NoError(t, err, tt.text)
+		data := marshal(t, tt.value)
 		got, err := ei.Decode(data)
 		require.NoError(t, err)
-		want, err := ei.Parse(tt.text)
-		require.NoError(t, err)
+		want := parsed(t, tt.text)
 		require.True(t, ei.Identical(want, got), "%v, not %v", got, want)
 		v := reflect.New(reflect.TypeOf(tt.value))
 		require.NoError(t, ei.UnmarshalTerm(want, v.Interface()), tt.text)
@@ -108,8 +106,7 @@ func TestOrdinaryMaps(t *testing.T) {
 		{`#{first => 3,last => 1}`, elixir.Range{First: 3, Last: 1, Step: -1}},
 		{`#{'__struct__' => 'Elixir.Range',first => 3,last => 1}`, elixir.Range{First: 3, Last: 1, Step: -1}},
 	} {
-		term, err := ei.Parse(tt.text)
-		require.NoError(t, err)
+		term := parsed(t, tt.text)
 		v := reflect.New(reflect.TypeOf(tt.want))
 		require.NoError(t, ei.UnmarshalTerm(term, v.Interface()), tt.text)
 		require.Equal(t, tt.want, v.Elem().Interface())
@@ -180,9 +177,8 @@ func TestRefused(t *testing.T) {
 		{`#{'__struct__' => 'Elixir.A','__exception__' => false}`, &elixir.Exception{}, `an exception of Elixir is due`, ei.ErrType},
 		{`[]`, &elixir.Exception{}, `an exception of Elixir is due`, ei.ErrType},
 	} {
-		term, err := ei.Parse(tt.text)
-		require.NoError(t, err, tt.text)
-		err = ei.UnmarshalTerm(term, tt.into)
+		term := parsed(t, tt.text)
+		err := ei.UnmarshalTerm(term, tt.into)
 		require.ErrorContains(t, err, tt.want)
 		require.ErrorIs(t, err, tt.is)
 	}
@@ -205,8 +201,7 @@ func TestNotWritten(t *testing.T) {
 		_, err := ei.Marshal([]any{tt.value})
 		require.ErrorContains(t, err, tt.want)
 		require.ErrorIs(t, err, ei.ErrRange)
-		var field *elixir.ValueError
-		require.ErrorAs(t, err, &field)
+		require.ErrorAs(t, err, new(*elixir.ValueError))
 	}
 }
 

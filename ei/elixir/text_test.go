@@ -13,6 +13,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/ei/elixir"
 	"github.com/cnode-go/cnode/internal/test/race"
+	"github.com/cnode-go/cnode/internal/test/terms"
 )
 
 // Texts of Elixir with the term, written in Erlang, that they are. What AppendText writes of the
@@ -170,8 +171,7 @@ func TestElixir(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			want, err := ei.Parse(c.erlang)
-			require.NoError(t, err)
+			want := parsed(t, c.erlang)
 			require.True(t, ei.Identical(want, got), "%v, not %v", got, want)
 			if c.inspected == "" {
 				c.inspected = c.text
@@ -314,7 +314,7 @@ func TestElixirDigits(t *testing.T) {
 
 func TestElixirRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		term := genTerm(3).Draw(t, "term")
+		term := terms.Of(3).Draw(t, "term")
 		text := string(elixir.AppendText(nil, term))
 		got, err := elixir.Parse(text)
 		if isOpaque(term) {
@@ -345,68 +345,6 @@ var deep = func() int {
 	}
 	return 1_000_000
 }()
-
-// genTerm gives terms of all kinds, nested in each other.
-func genTerm(depth int) *rapid.Generator[ei.Term] {
-	return rapid.Custom(func(t *rapid.T) ei.Term {
-		atom := rapid.Custom(func(t *rapid.T) ei.Atom {
-			return ei.Atom(rapid.OneOf(rapid.SampledFrom([]string{"ok", "nil", "Elixir.Foo", "Elixir.foo", "__struct__", "", "a b",
-				"é", "+", "::", "A"}),
-				rapid.StringN(0, 255, -1)).Draw(t, "atom"))
-		})
-		pid := ei.Pid{Node: "a@b-c", ID: rapid.Uint32().Draw(t, "id"), Serial: rapid.Uint32().Draw(t, "serial"), Creation: 3}
-		kind := rapid.IntRange(0, 11).Draw(t, "kind")
-		if depth > 0 {
-			kind = rapid.IntRange(0, 17).Draw(t, "kind")
-		}
-		sub := func(least int) []ei.Term { return rapid.SliceOfN(genTerm(depth-1), least, 5).Draw(t, "elements") }
-		switch kind {
-		case 0:
-			return ei.Int(rapid.Int64().Draw(t, "int"))
-		case 1:
-			return ei.NewBigInt(new(big.Int).SetBytes(rapid.SliceOfN(rapid.Byte(), 9, 300).Draw(t, "magnitude")))
-		case 2:
-			return ei.Float(rapid.Float64().Filter(func(f float64) bool { return !math.IsInf(f, 0) && !math.IsNaN(f) }).Draw(t, "float"))
-		case 3:
-			return atom.Draw(t, "atom")
-		case 4:
-			return ei.String(rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "string"))
-		case 5:
-			return ei.String(rapid.StringMatching(`[ -~]{1,20}`).Draw(t, "text"))
-		case 6:
-			return ei.Binary(rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "binary"))
-		case 7:
-			return ei.Binary(rapid.String().Draw(t, "text"))
-		case 8:
-			b := ei.Bitstring{Data: rapid.SliceOfN(rapid.Byte(), 1, 20).Draw(t, "data"), Bits: uint8(rapid.IntRange(1, 7).Draw(t, "bits"))}
-			b.Data[len(b.Data)-1] &= 0xff << (8 - b.Bits)
-			return b
-		case 9:
-			return pid
-		case 10:
-			return ei.Ref{Node: "it's>@b", Creation: 2, Len: 2, ID: [5]uint32{7, rapid.Uint32().Draw(t, "word")}}
-		case 11:
-			return ei.Export{Module: atom.Draw(t, "module"), Function: atom.Draw(t, "function"), Arity: rapid.Byte().Draw(t, "arity")}
-		case 12:
-			return ei.Tuple(sub(0))
-		case 13:
-			return ei.List(sub(0))
-		case 14:
-			return ei.ImproperList{Elems: sub(1), Tail: ei.Binary("tail")}
-		case 15:
-			return ei.Fun{Arity: 1, Module: "m", Pid: pid, Free: sub(1)}
-		case 16:
-			return ei.Record{Module: "m", Name: "r", Fields: []ei.Field{{Name: atom.Draw(t, "field"), Value: ei.Tuple(sub(0))}}}
-		}
-		m := ei.Map{}
-		for _, key := range append(sub(0), atom.Draw(t, "key")) {
-			if _, dup := m.Get(key); !dup {
-				m = append(m, ei.Pair{Key: key, Value: genTerm(depth-1).Draw(t, "value")})
-			}
-		}
-		return m
-	})
-}
 
 // Text may be nested as deep as memory allows, and is written so.
 func TestElixirDeep(t *testing.T) {
@@ -467,8 +405,7 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, err, "%q", out)
 		require.True(t, ei.Identical(term, again), "%q", out)
 		require.Equal(t, out, string(elixir.AppendText(nil, again)))
-		data, err := ei.Marshal(term)
-		require.NoError(t, err, "%q", out)
+		data := marshal(t, term)
 		require.LessOrEqual(t, len(data), 1<<17+64*len(text))
 	})
 }

@@ -185,28 +185,3 @@ func TestFrameRoundTrip(t *testing.T) {
 		require.Equal(t, payload, a.Payload)
 	})
 }
-
-func TestReadingAFrameAllocatesNothing(t *testing.T) {
-	frame, err := AppendFrame(nil, &dist.Control{Op: dist.OpRegSend, From: pidA, ToName: "peer"}, ei.AppendBinary(nil, make([]byte, 100)))
-	require.NoError(t, err)
-	r := NewReader(flagsRecorded, Limits{}, ei.NewAtomTable(0))
-	var ctl dist.Control
-	require.Zero(t, testing.AllocsPerRun(100, func() {
-		if _, err := r.ReadFrame(frame[4:], &ctl); err != nil {
-			t.Fatal(err)
-		}
-	}))
-}
-
-func BenchmarkReadFrame(b *testing.B) {
-	frame, err := AppendFrame(nil, &dist.Control{Op: dist.OpSendSender, From: pidA, To: pidB}, ei.AppendBinary(nil, make([]byte, 100)))
-	require.NoError(b, err)
-	r := NewReader(flagsRecorded, Limits{}, ei.NewAtomTable(0))
-	b.ReportAllocs()
-	var ctl dist.Control
-	for b.Loop() {
-		if _, err := r.ReadFrame(frame[4:], &ctl); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -73,8 +73,7 @@ func TestHeaderLayout(t *testing.T) {
 			continue
 		}
 		require.ElementsMatch(t, step.refs, a.Refs)
-		whole, err := a.Whole(nil, 1000)
-		require.NoError(t, err)
+		whole := wholeOf(t, &a)
 		require.Equal(t, step.payload, whole.String())
 	}
 	cached := map[int]ei.Atom{}

@@ -333,8 +333,7 @@ func playSignals(t testing.TB, r *recorder) {
 		request.Ref, request.Function, request.Options = ref(5), "no_such_function", ei.AppendNil(nil)
 		r.send(request, ei.List{})
 		request.Op, request.Ref, request.Function = dist.OpSpawnRequest.Traced(), ref(6), "self"
-		token, err := ei.Append(nil, ei.Tuple{ei.Int(1), ei.Int(19), ei.Int(2), pid, ei.Int(1)})
-		require.NoError(t, err)
+		token := encoded(t, ei.Tuple{ei.Int(1), ei.Int(19), ei.Int(2), pid, ei.Int(1)})
 		request.Token = token
 		r.send(request, ei.List{})
 	}

@@ -17,6 +17,24 @@ import (
 	"github.com/cnode-go/cnode/nodes/dist"
 )
 
+func encoded(t require.TestingT, v any) ei.Raw {
+	b, err := ei.Append(nil, v)
+	require.NoError(t, err)
+	return b
+}
+
+func controlOf(t require.TestingT, ctl *dist.Control) []byte {
+	b, err := AppendControl(nil, ctl)
+	require.NoError(t, err)
+	return b
+}
+
+func wholeOf(t require.TestingT, a *Arrival) ei.Raw {
+	payload, err := a.Whole(nil, 1<<30)
+	require.NoError(t, err)
+	return payload
+}
+
 // A writer is the sending side of a connection with headers, as package nodes would be.
 type writer struct {
 	sent SentAtoms
@@ -27,8 +45,8 @@ type writer struct {
 // frame gives a message in one frame, without length.
 func (w *writer) frame(t require.TestingT, ctl *dist.Control, payload ei.Raw) []byte {
 	w.refs.Reset()
-	control, err := AppendControl(nil, ctl)
-	require.NoError(t, err)
+	control := controlOf(t, ctl)
+	var err error
 	w.body, err = w.refs.Pack(w.body[:0], control)
 	require.NoError(t, err)
 	if len(payload) > 0 {
@@ -50,9 +68,8 @@ type outgoing struct {
 // begin gives the first frame of a message.
 func (w *writer) begin(t require.TestingT, o *outgoing, sequence uint64, size int) []byte {
 	w.refs.Reset()
-	control, err := AppendControl(nil, &o.ctl)
-	require.NoError(t, err)
-	control, err = w.refs.Pack(nil, control)
+	control := controlOf(t, &o.ctl)
+	control, err := w.refs.Pack(nil, control)
 	require.NoError(t, err)
 	payload, err := w.refs.Pack(nil, o.payload)
 	require.NoError(t, err)
@@ -76,8 +93,7 @@ func whole(t require.TestingT, frame, piece []byte) []byte {
 func requireArrived(t require.TestingT, a Arrival, ctl, want *dist.Control, payload ei.Raw) {
 	require.True(t, a.Complete)
 	require.Equal(t, *want, *ctl)
-	got, err := a.Whole(nil, 1<<30)
-	require.NoError(t, err)
+	got := wholeOf(t, &a)
 	require.True(t, bytes.Equal(payload, got))
 }
 
@@ -162,8 +178,7 @@ func drawPayload(t *rapid.T) ei.Raw {
 	}
 	term := ei.Tuple{list, ei.Binary(rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "binary")),
 		ei.Atom(rapid.StringN(0, 255, -1).Draw(t, "atom"))}
-	payload, err := ei.Append(nil, term)
-	require.NoError(t, err)
+	payload := encoded(t, term)
 	return payload
 }
 
@@ -182,8 +197,7 @@ func TestCachesStayTheSame(t *testing.T) {
 			}
 			list[i] = ei.Tuple{ei.Atom(a), ei.Int(i)}
 		}
-		payload, err := ei.Append(nil, list)
-		require.NoError(t, err)
+		payload := encoded(t, list)
 		want := dist.Control{Op: dist.OpSendSender, From: pidA, To: pidB}
 		var ctl dist.Control
 		frame := w.frame(t, &want, payload)
@@ -218,8 +232,7 @@ func TestAtomsBeyondAHeader(t *testing.T) {
 	for i := range list {
 		list[i] = ei.Atom(fmt.Sprintf("atom_%d", i))
 	}
-	payload, err := ei.Append(nil, list)
-	require.NoError(t, err)
+	payload := encoded(t, list)
 	want := dist.Control{Op: dist.OpSendSender, From: pidA, To: pidB}
 	for range 2 {
 		var ctl dist.Control
@@ -319,8 +332,7 @@ func TestMemoryOfALargeMessage(t *testing.T) {
 	var w writer
 	o := outgoing{ctl: dist.Control{Op: dist.OpSendSender, From: pidA, To: pidB}}
 	var err error
-	o.payload, err = ei.Append(nil, ei.Tuple{ei.Atom("message"), ei.Binary(make([]byte, 40<<20))})
-	require.NoError(t, err)
+	o.payload = encoded(t, ei.Tuple{ei.Atom("message"), ei.Binary(make([]byte, 40<<20))})
 	var ctl dist.Control
 	a, err := r.ReadFrame(w.begin(t, &o, 1, FragmentSize), &ctl)
 	for o.cut.Next > 0 && err == nil {
@@ -330,8 +342,7 @@ func TestMemoryOfALargeMessage(t *testing.T) {
 	require.True(t, a.Complete)
 	require.LessOrEqual(t, cap(a.Payload), len(a.Payload)+2*FragmentSize)
 	require.Zero(t, r.Held())
-	got, err := a.Whole(nil, 100<<20)
-	require.NoError(t, err)
+	got := wholeOf(t, &a)
 	require.True(t, bytes.Equal(o.payload, got))
 	require.Same(t, &a.Payload[len(a.Payload)-1], &got[len(got)-1], "it is made whole where it is")
 }
@@ -339,23 +350,25 @@ func TestMemoryOfALargeMessage(t *testing.T) {
 func TestReadingAllocatesNothing(t *testing.T) {
 	var w writer
 	r := NewReader(dist.FlagsDefault, Limits{}, ei.NewAtomTable(0))
-	payload, err := ei.Append(nil, ei.Tuple{ei.Atom("some"), ei.Atom("message")})
-	require.NoError(t, err)
+	payload := encoded(t, ei.Tuple{ei.Atom("some"), ei.Atom("message")})
 	want := dist.Control{Op: dist.OpSendSender, From: pidA, To: pidB}
 	var ctl dist.Control
-	_, err = r.ReadFrame(w.frame(t, &want, payload), &ctl)
+	_, err := r.ReadFrame(w.frame(t, &want, payload), &ctl)
 	require.NoError(t, err)
-	frame := w.frame(t, &want, payload)
+	plain, err := AppendFrame(nil, &want, payload)
+	require.NoError(t, err)
 	room := make([]byte, 0, 100)
-	require.Zero(t, testing.AllocsPerRun(100, func() {
-		a, err := r.ReadFrame(frame, &ctl)
-		if err == nil {
-			_, err = a.Whole(room, 1000)
-		}
-		if err != nil {
-			panic(err)
-		}
-	}))
+	for _, frame := range [][]byte{w.frame(t, &want, payload), plain[4:]} {
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			a, err := r.ReadFrame(frame, &ctl)
+			if err == nil {
+				_, err = a.Whole(room, 1000)
+			}
+			if err != nil {
+				panic(err)
+			}
+		}))
+	}
 	out := make([]byte, 0, 200)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		w.refs.Reset()

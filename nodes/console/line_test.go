@@ -8,20 +8,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/otp"
-	"github.com/cnode-go/cnode/transport"
 )
 
 func node(t *testing.T, o *Options, rules ...nodes.Rule) (*nodes.Node, *console) {
 	t.Helper()
-	n, err := nodes.New(nodes.Config{
-		Name: "shop@host", Cookie: "secret", Transport: transport.NewMemory(), Listen: transport.MemoryAddr("shop"), Resolver: nodes.Static{},
-		Rules: rules,
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(t.Context()))
+	w := cluster.New(t)
+	cfg := w.Config("shop@host")
+	cfg.Rules = rules
+	n := w.Start(cfg)
 	require.NoError(t, Serve(n, o))
 	c := &console{n: n, opts: *o}
 	c.commands = append(o.Commands, c.builtin()...)
@@ -100,8 +97,7 @@ func TestComplete(t *testing.T) {
 		{Name: "ship", Func: func(string, string) {}, Complete: among("air", "sea", "seaweed", "süd", "süß")},
 	}}, nodes.Rule{Peer: "dev@*", Permission: nodes.MayCall, Target: "console:drain"})
 	for _, name := range []string{"till", "tills", "Elixir.Shop"} {
-		b, err := n.NewMailbox(nil)
-		require.NoError(t, err)
+		b := cluster.Mailbox(t, n, nil)
 		require.NoError(t, n.Register(t.Context(), name, b))
 	}
 	s := &session{c: c, leader: ei.Pid{Node: "dev@host"}}

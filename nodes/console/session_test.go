@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/console"
@@ -84,18 +85,13 @@ const prompt = "shop@host> "
 // open opens a console on a node, from another one.
 func open(t *testing.T, o *console.Options, edit ...func(*nodes.Config)) *terminal {
 	t.Helper()
-	tr := transport.NewMemory()
-	table := nodes.Static{"shop@host": {Addr: transport.MemoryAddr("shop")}, "ops@host": {Addr: transport.MemoryAddr("ops")}}
+	w := cluster.New(t)
 	begin := func(name string, edit ...func(*nodes.Config)) *nodes.Node {
-		cfg := nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: table[name].Addr, Resolver: table}
+		cfg := w.Config(name)
 		for _, f := range edit {
 			f(&cfg)
 		}
-		n, err := nodes.New(cfg)
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
-		require.NoError(t, n.Start(expect.Context(t)))
-		return n
+		return w.Start(cfg)
 	}
 	u := &terminal{t: t, printed: make(chan struct{})}
 	u.shop = begin("shop@host", edit...)
@@ -117,10 +113,9 @@ func open(t *testing.T, o *console.Options, edit ...func(*nodes.Config)) *termin
 // ended waits for the end of the session's process.
 func (u *terminal) ended() {
 	u.t.Helper()
-	box, err := u.shop.NewMailbox(nil)
-	require.NoError(u.t, err)
+	box := cluster.Mailbox(u.t, u.shop, nil)
 	defer box.Close()
-	_, err = box.Monitor(expect.Context(u.t), u.shell)
+	_, err := box.Monitor(expect.Context(u.t), u.shell)
 	require.NoError(u.t, err)
 	_, err = box.Receive(expect.Context(u.t))
 	require.NoError(u.t, err)
@@ -140,8 +135,7 @@ func TestBuiltin(t *testing.T) {
 	till, err := u.shop.Serve("till", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
 	require.NoError(t, err)
 	require.NoError(t, till.SetLabel(ei.T("counter", 1)))
-	jobs, err := u.shop.NewMailbox(nil)
-	require.NoError(t, err)
+	jobs := cluster.Mailbox(t, u.shop, nil)
 	require.NoError(t, u.shop.Register(t.Context(), "jobs", jobs))
 	for range 12 {
 		require.NoError(t, jobs.Send(t.Context(), jobs.Pid(), ei.T("job", "a b")))
@@ -205,8 +199,7 @@ func TestTrace(t *testing.T) {
 	u := open(t, &console.Options{Log: log}, func(cfg *nodes.Config) { cfg.Logger = slog.New(log) })
 	till, err := u.shop.Serve("till", nodes.Server{Call: func(_ context.Context, c *nodes.Call) (any, error) { return c.Request, nil }}, nil)
 	require.NoError(t, err)
-	box, err := u.shop.NewMailbox(nil)
-	require.NoError(t, err)
+	box := cluster.Mailbox(t, u.shop, nil)
 	require.NoError(t, u.shop.Register(t.Context(), "box", box))
 
 	logger := u.shop.Logger().With("a", 1).WithGroup("g")
@@ -334,8 +327,7 @@ func TestAnothersCompletion(t *testing.T) {
 	defer other.Close()
 	require.NoError(t, other.Start(expect.Context(t)))
 	ask := func(n *nodes.Node, reversed string) {
-		box, err := n.NewMailbox(nil)
-		require.NoError(t, err)
+		box := cluster.Mailbox(t, n, nil)
 		ref, err := n.NewRef()
 		require.NoError(t, err)
 		require.NoError(t, box.SendName(expect.Context(t), "shop@host", "rex", ei.Tuple{ei.Atom("$gen_call"),
@@ -364,9 +356,9 @@ func TestNames(t *testing.T) {
 func TestTooManySessions(t *testing.T) {
 	u := open(t, nil)
 	ops, ctx := u.leader.Node(), expect.Context(t)
-	mute, err := ops.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	mute := cluster.Mailbox(t, ops, &nodes.MailboxOptions{TrapExit: true})
 	opened := 1
+	var err error
 	for ; opened < 1000; opened++ {
 		if _, err = ops.RPC(nodes.WithGroupLeader(ctx, mute.Pid()), "shop@host", "shell", "start"); err != nil {
 			break

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/internal/test/browser"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/debugz"
 )
@@ -114,8 +115,7 @@ func TestTrafficInBrowser(t *testing.T) {
 		calls(n, "quote", 300<<i, 3*time.Millisecond<<(2*i))
 	}
 	calls(s.b, "order", 100, 400*time.Millisecond)
-	box, err := s.a.NewMailbox(nil)
-	require.NoError(t, err)
+	box := cluster.Mailbox(t, s.a, nil)
 	again(8*time.Millisecond, func() error { return box.SendName(ctx, "store@test", "stock", make([]byte, 900)) })
 	server := httptest.NewServer(s.page)
 	defer server.Close()
@@ -136,8 +136,7 @@ func TestRenewalInBrowser(t *testing.T) {
 	b := browser.New(t)
 	s := show(t, debugz.Options{})
 	const label = "a label that is not to be broken, for the box to be wider than the screen"
-	box, err := s.a.NewMailbox(nil)
-	require.NoError(t, err)
+	box := cluster.Mailbox(t, s.a, nil)
 	require.NoError(t, box.SetLabel(label))
 	server := httptest.NewServer(s.page)
 	defer server.Close()

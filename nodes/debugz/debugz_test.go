@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/internal/test/need"
@@ -66,12 +67,11 @@ func show(t *testing.T, o debugz.Options) *shown {
 	s.b = s.net.Node("desk", func(cfg *nodes.Config) { cfg.Visible = true })
 	s.net.Connect(s.a, s.b)
 	ctx := t.Context()
-	box, err := s.a.NewMailbox(nil)
-	require.NoError(t, err)
+	box := cluster.Mailbox(t, s.a, nil)
 	require.NoError(t, s.a.Register(ctx, "till <1>", box))
 	require.NoError(t, scope.Join(ctx, ei.Atom("tills"), box))
 	require.NoError(t, o.Names.Register(ctx, ei.Atom("main_till"), box, global.Method{}))
-	_, err = supervisor.Start(ctx, s.a, "top", nil, supervisor.Child{
+	_, err := supervisor.Start(ctx, s.a, "top", nil, supervisor.Child{
 		ID: "worker", Start: func(ctx context.Context, sup *supervisor.Supervisor) (ei.Pid, error) {
 			b, err := s.a.NewMailbox(&nodes.MailboxOptions{Parent: sup.Pid()})
 			if err != nil {
@@ -156,8 +156,7 @@ func TestIncomplete(t *testing.T) {
 	require.Empty(t, view(t, s.page).Incomplete)
 	scope, err := pg.Start(t.Context(), s.b, "pg", nil)
 	require.NoError(t, err)
-	box, err := s.b.NewMailbox(nil)
-	require.NoError(t, err)
+	box := cluster.Mailbox(t, s.b, nil)
 	for i := range 10 {
 		require.NoError(t, scope.Join(t.Context(), i, box))
 	}
@@ -314,14 +313,13 @@ func TestLongNames(t *testing.T) {
 		)
 	}
 	for _, name := range names {
-		box, err := a.NewMailbox(nil)
-		require.NoError(t, err)
+		box := cluster.Mailbox(t, a, nil)
 		require.NoError(t, box.SetLabel(name))
 		require.NoError(t, scope.Join(ctx, name, box))
 		if _, ok := name.(ei.Atom); ok { // the others are too long to be global
 			require.NoError(t, o.Names.Register(ctx, name, box, global.Method{}))
 		}
-		_, err = peer.RPC(ctx, a.Name(), "secret", strings.Repeat("f", 255))
+		_, err := peer.RPC(ctx, a.Name(), "secret", strings.Repeat("f", 255))
 		require.Error(t, err)
 	}
 	for _, target := range []string{"/", "/?view=json"} {

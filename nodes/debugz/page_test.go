@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes/debugz"
 )
 
@@ -90,8 +91,7 @@ func TestLabels(t *testing.T) {
 		"idle":            ei.Atom("idle"),
 	}
 	for _, label := range want {
-		box, err := s.a.NewMailbox(nil)
-		require.NoError(t, err)
+		box := cluster.Mailbox(t, s.a, nil)
 		require.NoError(t, box.SetLabel(label))
 	}
 	names := map[string]bool{}

@@ -143,8 +143,7 @@ func TestSRVResolves(t *testing.T) {
 	r := z.Resolver()
 	s := SRV{Query: "_cnode._tcp.example.com", Basename: "x", Resolver: r}
 	_, err := s.Resolve(t.Context(), "x@a.example.com")
-	var unknown *net.DNSError
-	require.ErrorAs(t, err, &unknown)
+	require.ErrorAs(t, err, new(*net.DNSError))
 	z.Set(dns.Records{
 		"_cnode._tcp.example.com.": {dns.SRV("a.example.com.", 4001), dns.SRV("b.example.com.", 4002),
 			dns.SRV("gone.example.com.", 4003)},

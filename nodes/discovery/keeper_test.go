@@ -79,6 +79,10 @@ func keep(t *testing.T, n *nodes.Node, s Source, o *Options) *Keeper {
 	return k
 }
 
+func bubble(t *testing.T, f func(t *testing.T, w *world, d *diary)) {
+	synctest.Test(t, func(t *testing.T) { f(t, newWorld(t), &diary{}) })
+}
+
 // A list is a Source that the test changes.
 type list struct{ news chan any } // []string, error, or nil: the end
 
@@ -101,8 +105,7 @@ func (l *list) Nodes(ctx context.Context, _ *nodes.Node) iter.Seq2[[]string, err
 }
 
 func TestKeeperConnectsToAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		a := w.start("a", func(c *nodes.Config) { c.Visible = true })
 		b, c := w.start("b"), w.start("c")
 		_, err := b.Connect(t.Context(), "a@test")
@@ -127,8 +130,7 @@ func TestKeeperConnectsToAll(t *testing.T) {
 // Delays double from MinDelay to MaxDelay, and are of random lengths; they begin again when a
 // connection has lasted.
 func TestKeeperBacksOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		a := w.start("a")
 		o := d.options()
 		o.MinDelay, o.MaxDelay = time.Second, 10*time.Second
@@ -201,8 +203,7 @@ func TestKeeperBacksOff(t *testing.T) {
 // A node that connects by itself is connected at once, however long the delay; so is one that a
 // send has connected to.
 func TestKeeperHearsOfOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		a := w.start("a")
 		o := d.options()
 		o.MinDelay = time.Hour
@@ -224,8 +225,7 @@ func TestKeeperHearsOfOthers(t *testing.T) {
 }
 
 func TestKeeperReportsInvalidNameOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		l := &list{make(chan any)}
 		k := keep(t, w.start("a"), l, d.options())
 		l.news <- []string{"nohost", "a@test"}
@@ -243,8 +243,7 @@ func TestKeeperReportsInvalidNameOnce(t *testing.T) {
 func TestKeeperFollowsSource(t *testing.T) {
 	for _, disconnect := range []bool{false, true} {
 		t.Run(fmt.Sprintf("disconnect=%t", disconnect), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w, d := newWorld(t), &diary{}
+			bubble(t, func(t *testing.T, w *world, d *diary) {
 				a, b := w.start("a"), w.start("b")
 				w.start("c")
 				w.start("d")
@@ -279,8 +278,7 @@ func TestKeeperFollowsSource(t *testing.T) {
 // An error of the source changes nothing; one that ends after an error is asked again, later and
 // later; one that ends otherwise has said all.
 func TestKeeperSourceFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		var log strings.Builder
 		a, b := w.start("a"), w.start("b")
 		w.start("c")
@@ -382,8 +380,7 @@ func TestKeeperConcurrency(t *testing.T) {
 
 // Keepers of both nodes, and sends both ways, make one connection, again and again.
 func TestKeeperOneConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		a, b := w.start("a"), w.start("b")
 		o := d.options()
 		o.MinDelay, o.MaxDelay = time.Millisecond, time.Millisecond
@@ -395,8 +392,7 @@ func TestKeeperOneConnection(t *testing.T) {
 			for range 3 {
 				keep(t, n, List{"a@test", "b@test"}, o)
 			}
-			box, err := n.NewMailbox(nil)
-			require.NoError(t, err)
+			box := cluster.Mailbox(t, n, nil)
 			sending.Go(func() {
 				for ctx.Err() == nil {
 					_ = box.SendName(ctx, "a@test", "nobody", ei.Atom("x"))
@@ -426,8 +422,7 @@ func TestKeeperOneConnection(t *testing.T) {
 func TestKeeperEndsWithNode(t *testing.T) {
 	for _, how := range []string{"close", "shutdown", "Keeper"} {
 		t.Run(how, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w, d := newWorld(t), &diary{}
+			bubble(t, func(t *testing.T, w *world, d *diary) {
 				a, b := w.start("a"), w.start("b")
 				k := KeepConnected(a, List{"b@test", "nobody@test"}, d.options())
 				synctest.Wait()
@@ -455,8 +450,8 @@ func TestKeeperEndsWithNode(t *testing.T) {
 // A node that drains connects to nobody any more: not to those that it has lost, could not connect
 // to, or is told of. What it hears of is told as ever.
 func TestKeeperDuringDrain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d, l := newWorld(t), &diary{}, &list{make(chan any)}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
+		l := &list{make(chan any)}
 		a, b, c := w.start("a"), w.start("b"), w.start("c")
 		k := keep(t, a, l, d.options())
 		l.news <- []string{"b@test", "nobody@test"}
@@ -482,8 +477,7 @@ func TestKeeperDuringDrain(t *testing.T) {
 
 // A BEAM that is not part of a cluster announces itself under a name that nobody has.
 func TestKeeperKnowsNoNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		a := w.start("a")
 		w.start("b")
 		k := keep(t, a, List{"nonode@nohost", "b@test"}, d.options())
@@ -495,8 +489,7 @@ func TestKeeperKnowsNoNode(t *testing.T) {
 
 // While a Shutdown waits for a peer that does not read, the others are not connected to anew.
 func TestKeeperDuringShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		a, b := w.start("a"), w.start("b")
 		silent := w.New(w.Config("c@test"))
 		l, err := silent.Listen(t.Context(), w.Addr("c@test"))
@@ -517,8 +510,7 @@ func TestKeeperDuringShutdown(t *testing.T) {
 
 // A dynamic node gets its name by the first connection, and does not connect to itself.
 func TestKeeperOfDynamicNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, d := newWorld(t), &diary{}
+	bubble(t, func(t *testing.T, w *world, d *diary) {
 		w.start("b")
 		cfg := w.Config("")
 		cfg.Host = "test"

@@ -46,6 +46,15 @@ func (r *restartable) dial(ctx context.Context, network, addr string) (net.Conn,
 	return l.Dial(ctx, network, addr)
 }
 
+// restarting runs a test in a bubble with such a port mapper, and a client without descriptors.
+func restarting(t *testing.T, test func(t *testing.T, mapper *restartable, c *Client)) {
+	synctest.Test(t, func(t *testing.T) {
+		mapper := new(restartable)
+		mapper.start()
+		test(t, mapper, &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial})
+	})
+}
+
 // heard is an event and the time at which it came.
 type heard struct {
 	KeepEvent
@@ -53,10 +62,7 @@ type heard struct {
 }
 
 func TestKeepRegistersAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mapper restartable
-		mapper.start()
-		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+	restarting(t, func(t *testing.T, mapper *restartable, c *Client) {
 		var events []heard
 		var log bytes.Buffer
 		start := time.Now()
@@ -130,10 +136,7 @@ func TestKeepRegistersAgain(t *testing.T) {
 }
 
 func TestKeepReportsThatTheNameWasTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mapper restartable
-		mapper.start()
-		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+	restarting(t, func(t *testing.T, mapper *restartable, c *Client) {
 		events := make(chan KeepEvent, 100)
 		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) { events <- e }})
 		mapper.stop()
@@ -179,10 +182,7 @@ func TestKeepSlowsDownWhenRegistrationsDoNotLast(t *testing.T) {
 // No pause is longer than MaxPause; a MaxPause below MinPause counts as MinPause.
 func TestKeepPausesWithinItsBounds(t *testing.T) {
 	for _, tt := range []struct{ least, most, during, last time.Duration }{{7, 1, 20, 7}, {2, 3, 7, 3}} {
-		synctest.Test(t, func(t *testing.T) {
-			var mapper restartable
-			mapper.start()
-			c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+		restarting(t, func(t *testing.T, mapper *restartable, c *Client) {
 			var pauses []time.Duration
 			k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{
 				MinPause: tt.least * time.Second, MaxPause: tt.most * time.Second,
@@ -289,10 +289,7 @@ func TestKeepCloseWaitsForThePortMapper(t *testing.T) {
 
 // Absent may start a port mapper, and then need not wait for the next attempt.
 func TestKeepAbsent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mapper restartable
-		mapper.start()
-		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial}
+	restarting(t, func(t *testing.T, mapper *restartable, c *Client) {
 		var asked []time.Duration
 		registered := make(chan time.Time, 1)
 		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{

@@ -33,13 +33,8 @@ func TestServerPacketTimeout(t *testing.T) {
 				want = 60 * time.Second
 			}
 			l := newPipeListener()
-			s := &Server{PacketTimeout: timeout}
-			served := serving(s, l)
-			dial := func() net.Conn {
-				conn := pipeTo(t, l)
-				return conn
-			}
-			mute, slow, held, refused := dial(), dial(), dial(), dial()
+			serve(t, &Server{PacketTimeout: timeout}, l)
+			mute, slow, held, refused := pipeTo(t, l), pipeTo(t, l), pipeTo(t, l), pipeTo(t, l)
 			start := time.Now()
 			for _, conn := range []net.Conn{held, refused} {
 				write(t, conn, framed(string(alive2("abc", ""))))
@@ -74,8 +69,6 @@ func TestServerPacketTimeout(t *testing.T) {
 			}
 			mute.Close()
 			slow.Close()
-			require.NoError(t, s.Close())
-			require.ErrorIs(t, <-served, ErrServerClosed)
 		})
 	}
 }
@@ -84,8 +77,7 @@ func TestServerPacketTimeout(t *testing.T) {
 func TestServerWriteTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
-		s := &Server{}
-		served := serving(s, l)
+		serve(t, &Server{}, l)
 		stuck := pipeTo(t, l)
 		write(t, stuck, framed("n"))
 		synctest.Wait()
@@ -100,8 +92,6 @@ func TestServerWriteTimeout(t *testing.T) {
 		require.Zero(t, n)
 		require.ErrorIs(t, err, io.EOF)
 		stuck.Close()
-		require.NoError(t, s.Close())
-		require.ErrorIs(t, <-served, ErrServerClosed)
 	})
 }
 

@@ -168,11 +168,8 @@ func TestKeeperFreezesDuringAnAttempt(t *testing.T) {
 
 // A Freeze that gives up, or is not possible, leaves the Keeper as it is.
 func TestKeeperCannotFreeze(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mapper restartable
-		mapper.start()
+	restarting(t, func(t *testing.T, mapper *restartable, c *Client) {
 		notified, goOn := make(chan struct{}), make(chan struct{})
-		c := &Client{Addr: "127.0.0.1:4369", Dial: mapper.dial} // without descriptors
 		k := keep(t, c, Registration{Name: "abc", Port: 7}, &KeepOptions{Notify: func(e KeepEvent) {
 			if e.Attempt == 0 {
 				close(notified)
@@ -268,7 +265,7 @@ func requireEnded(t testing.TB, fds []int) {
 func TestServerCannotFreeze(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, s := newPipeListener(), &Server{}
-		served := serving(s, l)
+		serve(t, s, l)
 		synctest.Wait()
 		for range 2 {
 			_, err := s.Freeze(t.Context())
@@ -276,8 +273,6 @@ func TestServerCannotFreeze(t *testing.T) {
 		}
 		_, _, err := (&Client{Addr: "127.0.0.1:4369", Dial: l.Dial}).Names(t.Context(), "")
 		require.NoError(t, err)
-		require.NoError(t, s.Close())
-		require.ErrorIs(t, <-served, ErrServerClosed)
 	})
 }
 

@@ -19,7 +19,6 @@ import (
 
 	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/nodes/internal/hush"
 	"github.com/cnode-go/cnode/transport"
@@ -43,38 +42,6 @@ func ask(t testing.TB, addr string, raw []byte) string {
 		require.NoError(t, err)
 	}
 	return string(b)
-}
-
-func TestServerRegistersAndResolves(t *testing.T) {
-	addr := startServer(t, &Server{})
-	c := &Client{Addr: addr}
-	before := uint32(time.Now().Unix())
-	r := register(t, c, Registration{Name: "abc", Port: 1234, Type: TypeNormal, Low: 5, Extra: []byte("x\x00y")})
-	require.Greater(t, r.Creation, before)
-	require.Equal(t, NodeInfo(r.Registration()), resolve(t, c, "abc"))
-
-	_, err := c.Register(t.Context(), Registration{Name: "abc", Port: 1})
-	require.ErrorIs(t, err, ErrNameTaken)
-
-	port, names, err := c.Names(t.Context(), "localhost")
-	require.NoError(t, err)
-	require.Contains(t, addr, fmt.Sprint(":", port))
-	require.Equal(t, []NamePort{{"abc", 1234}}, names)
-	require.ErrorIs(t, c.Kill(t.Context()), ErrNotAllowed)
-	require.ErrorIs(t, c.Stop(t.Context(), "abc"), ErrNotAllowed)
-
-	require.NoError(t, r.Close())
-	_, err = c.Resolve(t.Context(), "", "abc")
-	require.ErrorIs(t, err, ErrNotRegistered, "what was given up before must not be found")
-	d, err := c.Dump(t.Context())
-	require.NoError(t, err)
-	require.Empty(t, d.Active)
-	require.Len(t, d.Unused, 1)
-	require.Positive(t, d.Unused[0].FD)
-
-	again := register(t, c, Registration{Name: "abc", Port: 1, High: 5})
-	require.Equal(t, (r.Creation+1)%3+1, again.Creation)
-	require.NoError(t, again.Close())
 }
 
 // A name given up is free for the next request, however slowly the server notices by itself.
@@ -156,35 +123,6 @@ func keptOpen(t *testing.T, addr string, body string, n int) (answer string, con
 	var ne net.Error
 	require.True(t, errors.As(err, &ne) && ne.Timeout(), "connection ended: %v", err)
 	return string(b), conn
-}
-
-func TestServerRelaxed(t *testing.T) {
-	l := listen(t)
-	s := &Server{Relaxed: true}
-	served := serving(s, l)
-	c := &Client{Addr: l.Addr().String()}
-	a := register(t, c, Registration{Name: "a", Port: 1})
-	b := register(t, c, Registration{Name: "b", Port: 2})
-
-	require.ErrorIs(t, c.Stop(t.Context(), "c"), ErrNotRegistered)
-	require.Equal(t, "NOEXISTSTOPPED", ask(t, c.Addr, framed("sc")))
-	require.Empty(t, ask(t, c.Addr, framed("s")), "no name")
-	require.NoError(t, c.Stop(t.Context(), "a"))
-	<-a.Done()
-	require.ErrorIs(t, a.Err(), ErrLost)
-	_, names, err := c.Names(t.Context(), "")
-	require.NoError(t, err)
-	require.Equal(t, []NamePort{{"b", 2}}, names)
-
-	require.NoError(t, c.Kill(t.Context()), "even with a name registered")
-	require.ErrorIs(t, c.Kill(t.Context()), ErrNoPortMapper, "the port is free once the answer is there")
-	<-b.Done()
-	require.ErrorIs(t, b.Err(), ErrLost)
-	err = <-served
-	require.ErrorIs(t, err, errKilled)
-	require.ErrorIs(t, err, ErrServerClosed)
-	require.NoError(t, a.Close())
-	require.NoError(t, b.Close())
 }
 
 func TestServerFreesThePortBeforeItSaysKilled(t *testing.T) {
@@ -496,70 +434,4 @@ func TestServerManyClients(t *testing.T) {
 	_, names, err := c.Names(t.Context(), "")
 	require.NoError(t, err)
 	require.Empty(t, names)
-}
-
-// The whole server against a model: register, be refused, give up, register again, over real
-// connections.
-func TestServerModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		l := listen(t)
-		s := &Server{}
-		served := serving(s, l)
-		defer func() {
-			require.NoError(rt, s.Close())
-			require.ErrorIs(rt, <-served, ErrServerClosed)
-		}()
-		c := &Client{Addr: l.Addr().String()}
-		held := map[string]*Registered{}
-		last := map[string]uint32{}
-		var order []string // newest first
-		aName := rapid.SampledFrom([]string{"a", "b", "å c"})
-		defer func() {
-			for _, r := range held {
-				r.Close()
-			}
-		}()
-		forget := func(name string) {
-			delete(held, name)
-			kept := order[:0]
-			for _, n := range order {
-				if n != name {
-					kept = append(kept, n)
-				}
-			}
-			order = kept
-		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"register": func(t *rapid.T) {
-				name := aName.Draw(t, "name")
-				r, err := c.Register(context.Background(), Registration{Name: name, Port: 9})
-				if held[name] != nil {
-					require.ErrorIs(t, err, ErrNameTaken)
-					return
-				}
-				require.NoError(t, err)
-				if last[name] != 0 {
-					require.Equal(t, last[name]+1, r.Creation)
-				}
-				held[name], last[name] = r, r.Creation
-				order = append([]string{name}, order...)
-			},
-			"close": func(t *rapid.T) {
-				name := aName.Draw(t, "name")
-				if r := held[name]; r != nil {
-					require.NoError(t, r.Close())
-					forget(name)
-				}
-			},
-			"": func(t *rapid.T) {
-				_, listed, err := c.Names(context.Background(), "")
-				require.NoError(t, err)
-				got := make([]string, 0, len(listed))
-				for _, n := range listed {
-					got = append(got, n.Name)
-				}
-				require.Equal(t, append([]string{}, order...), got)
-			},
-		})
-	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -19,15 +20,6 @@ import (
 )
 
 const tick = time.Millisecond
-
-func ended(t *testing.T, done <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(expect.Limit):
-		require.FailNow(t, "it has not ended")
-	}
-}
 
 // A stage is a process of the test's, which speaks to a producer or to consumers as it likes.
 type stage struct {
@@ -38,8 +30,7 @@ type stage struct {
 
 func newStage(t *testing.T, n *nodes.Node) *stage {
 	t.Helper()
-	b, err := n.NewMailbox(nil)
-	require.NoError(t, err)
+	b := cluster.Mailbox(t, n, nil)
 	t.Cleanup(func() { b.Close() })
 	return &stage{t: t, b: b}
 }
@@ -284,7 +275,7 @@ func TestProducerEnds(t *testing.T) {
 		s.orders(p.Pid(), ref, "{ask, 1}")
 		_, what := s.hears()
 		require.Contains(t, what, "down "+tt.want)
-		ended(t, p.Done())
+		expect.Returns(t, p.Done())
 		switch tt.err.(type) {
 		case nil:
 			require.NoError(t, p.Err())
@@ -306,7 +297,7 @@ func TestProducerEnds(t *testing.T) {
 	require.Equal(t, 2, hasTaken(t, m, p))
 	s.orders(p.Pid(), ei.Int(1), "{ask, 9}")
 	s.expects(ei.Int(1), "[2,3]")
-	ended(t, p.Done())
+	expect.Returns(t, p.Done())
 	require.NoError(t, p.Err())
 }
 
@@ -320,8 +311,7 @@ func TestOptions(t *testing.T) {
 		{Partition: make(chan int)}, {Limit: -1},
 	} {
 		_, err := genstage.SubscribeName(ctx, n, m.Name(), "x", &o, take)
-		var failed *nodes.Error
-		require.ErrorAs(t, err, &failed, "%+v", o)
+		require.ErrorAs(t, err, new(*nodes.Error), "%+v", o)
 	}
 	_, err := genstage.SubscribeName(ctx, n, "nobody@test", "x", nil, take)
 	require.ErrorIs(t, err, nodes.ErrNoConnection)
@@ -340,7 +330,7 @@ func TestOptions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "{error,not_a_consumer}", answer.String())
 	s.says(s.consumer(), "$gen_consumer", tag, "{cancel, bug}")
-	ended(t, sub.Done())
+	expect.Returns(t, sub.Done())
 	var cancelled *genstage.CancelError
 	require.ErrorAs(t, sub.Err(), &cancelled)
 	require.Equal(t, ei.Atom("bug"), cancelled.Reason)
@@ -376,7 +366,7 @@ func TestCancel(t *testing.T) {
 	}
 	cancel()
 	require.ErrorIs(t, expect.Returns(t, result), context.Canceled)
-	ended(t, sub.Done())
+	expect.Returns(t, sub.Done())
 	require.NoError(t, sub.Err())
 	require.Error(t, sub.Cancel(ctx, make(chan int)))
 }
@@ -390,11 +380,11 @@ func TestNodeEnds(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(p.Consumers()) == 1 }, expect.Limit, tick)
 	require.NoError(t, n.Close())
-	ended(t, sub.Done())
+	expect.Returns(t, sub.Done())
 	require.NoError(t, sub.Err())
 	require.Eventually(t, func() bool { return len(p.Consumers()) == 0 }, expect.Limit, tick)
 	require.NoError(t, m.Close())
-	ended(t, p.Done())
+	expect.Returns(t, p.Done())
 	require.NoError(t, p.Err())
 	_, err = genstage.Produce(m, "", nil, newTap().take)
 	require.ErrorIs(t, err, nodes.ErrClosed)

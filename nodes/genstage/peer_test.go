@@ -2,7 +2,6 @@ package genstage
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -36,8 +36,7 @@ func seller(t testing.TB, n *nodes.Node, o *ProducerOptions, count, size int) *P
 
 func mailbox(t testing.TB, n *nodes.Node, o *nodes.MailboxOptions) *nodes.Mailbox {
 	t.Helper()
-	b, err := n.NewMailbox(o)
-	require.NoError(t, err)
+	b := cluster.Mailbox(t, n, o)
 	t.Cleanup(func() { b.Close() })
 	return b
 }
@@ -58,10 +57,7 @@ func hears(t *testing.T, b *nodes.Mailbox, tag ei.Term) string {
 
 func told(t *testing.T, b *nodes.Mailbox, tag ei.Term) ei.Term {
 	t.Helper()
-	m, err := b.Receive(expect.Context(t))
-	require.NoError(t, err)
-	v, err := m.Term()
-	require.NoError(t, err)
+	v := cluster.Receive(t, b)
 	said := v.(ei.Tuple)
 	require.Equal(t, tag, said[1].(ei.Tuple)[1])
 	return said[2]
@@ -254,32 +250,4 @@ func TestPeerDoesNotRead(t *testing.T) {
 	}), expect.Limit, time.Millisecond)
 	addsUp(t, p)
 	require.True(t, state(func() bool { return len(p.spent) == 1 && len(p.monitors) == 1 })(), "of the other one")
-}
-
-// A consumer that subscribes to a producer which has very many.
-func BenchmarkSubscribe(b *testing.B) {
-	for _, d := range []Dispatcher{Demand, Broadcast} {
-		for _, many := range []int{1000, 30_000} {
-			b.Run(fmt.Sprint(d, "/", many), func(b *testing.B) {
-				n, m := nodestest.Pair(b)
-				p := seller(b, n, &ProducerOptions{Dispatcher: d}, 0, 0)
-				join := func(i int) {
-					c, err := m.NewMailbox(nil)
-					require.NoError(b, err)
-					says(b, c, p, c.Pid(), ei.Int(i), subscribing)
-					says(b, c, p, c.Pid(), ei.Int(i), ei.Tuple{askOrder, ei.Int(1)})
-				}
-				for i := range many {
-					join(i)
-				}
-				c := mailbox(b, m, nil)
-				knows(b, c, p)
-				b.ResetTimer()
-				for i := range b.N {
-					join(many + i)
-				}
-				knows(b, c, p)
-			})
-		}
-	}
 }

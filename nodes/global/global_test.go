@@ -15,8 +15,7 @@ func TestTwoNodes(t *testing.T) {
 	a, b := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
 	before := a.process(t)
 	require.NoError(t, a.Register(within(t), "before", before, Method{}))
-	_, err := a.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
+	a.connect(t, "b@test")
 	require.NoError(t, a.Sync(within(t)))
 	require.NoError(t, b.Sync(within(t)))
 	pid, ok := b.Whereis("before")
@@ -63,10 +62,7 @@ func TestLateStart(t *testing.T) {
 // After Close nothing of it is left, and the other nodes go on.
 func TestClose(t *testing.T) {
 	w := newWorld(t)
-	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
-	_, err := one.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
-	require.NoError(t, one.Sync(within(t)))
+	one, other := w.meeting(t)
 	kept := one.process(t)
 	require.NoError(t, one.Register(within(t), "kept", kept, Method{}))
 	require.NoError(t, one.Err())

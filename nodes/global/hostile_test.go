@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -56,7 +57,7 @@ func (l *liar) begin(node string, m ei.Term) (tag ei.Term, ok bool) {
 		return nil, false
 	}
 	tag = c[1].(ei.Tuple)[1]
-	l.tell(node, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1)}, a(l.Name()), ei.Tuple{a("locker"), a("x"), ei.Map{}, l.box.Pid()}))
+	l.tell(node, initConnect(l.Name(), ei.Int(1), l.box.Pid()))
 	return tag, true
 }
 
@@ -75,14 +76,11 @@ func works(t *testing.T, one, other member, n string) {
 // end nothing, and leave nothing behind.
 func TestHostileMessages(t *testing.T) {
 	w := newWorld(t)
-	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
-	_, err := one.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
-	require.NoError(t, one.Sync(within(t)))
+	one, other := w.meeting(t)
 	l := w.liar(t, "l@test", nil)
 	victim := one.process(t)
 	require.NoError(t, one.Register(within(t), "victim", victim, Method{}))
-	_, err = l.Connect(within(t), "a@test")
+	_, err := l.Connect(within(t), "a@test")
 	require.NoError(t, err)
 	goroutines := runtime.NumGoroutine()
 
@@ -167,10 +165,7 @@ func TestHostileSessions(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			short := &Options{patience: patience{lock: time.Second, exchange: time.Second, backOff: 20 * time.Second}}
-			one, other := w.member(t, "a@test", short), w.member(t, "b@test", short)
-			_, err := one.n.Connect(within(t), "b@test")
-			require.NoError(t, err)
-			require.NoError(t, one.Sync(within(t)))
+			one, other := w.meetingOf(t, short)
 			var l *liar
 			tags := map[string]ei.Term{}
 			l = w.liar(t, "l@test", func(from string, m ei.Term) {
@@ -181,7 +176,7 @@ func TestHostileSessions(t *testing.T) {
 					answer(l, from, tags[from], m)
 				}
 			})
-			_, err = l.Connect(within(t), "a@test")
+			_, err := l.Connect(within(t), "a@test")
 			require.NoError(t, err)
 			time.Sleep(300 * time.Millisecond) // the locker's pause
 			ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -199,11 +194,8 @@ func TestHostileSessions(t *testing.T) {
 // on.
 func TestKilledServer(t *testing.T) {
 	w := newWorld(t)
-	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
+	one, other := w.meeting(t)
 	l := w.liar(t, "l@test", nil)
-	_, err := one.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
-	require.NoError(t, one.Sync(within(t)))
 	b := other.process(t)
 	require.NoError(t, other.Register(within(t), "kept", b, Method{}))
 	for i, of := range []ei.Pid{one.box.Mailbox().Pid(), one.lockerPid()} {
@@ -246,10 +238,8 @@ func TestKilledUnread(t *testing.T) {
 // neither ends them nor calls what the rules keep from the caller.
 func TestHostileResolve(t *testing.T) {
 	w := newWorld(t)
-	one, other, l := w.member(t, "a@test", nil), w.member(t, "b@test", nil), w.liar(t, "l@test", nil)
-	_, err := one.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
-	require.NoError(t, one.Sync(within(t)))
+	one, other := w.meeting(t)
+	l := w.liar(t, "l@test", nil)
 	b, named, kept := one.process(t), one.process(t), one.process(t)
 	var refunded atomic.Bool
 	one.n.Expose("shop", "refund", nodes.FuncOf(func(_, his, _ ei.Term) ei.Term { refunded.Store(true); return his }))
@@ -257,7 +247,7 @@ func TestHostileResolve(t *testing.T) {
 	require.NoError(t, one.Register(within(t), "kept", kept, RandomNotify))
 	// a process of ours, under a name that it has got from another node
 	set := ei.Tuple{a("register"), a("x"), b.Pid(), RandomExit.term()}
-	_, err = other.n.CallName(within(t), "a@test", serverName, set)
+	_, err := other.n.CallName(within(t), "a@test", serverName, set)
 	require.NoError(t, err)
 	method, refund, unknown := RandomExit.term(), Method{"shop", "refund"}.term(), pid("a@aaa", 1)
 	refused := func(n *nodes.Node, args ...any) {
@@ -282,8 +272,7 @@ func TestHostileResolve(t *testing.T) {
 	}
 	refused(l.Node, method, a("named"), unknown, named.Pid()) // the caller takes no part
 	hidden := w.Start(w.Config("z@test"))
-	third, err := hidden.NewMailbox(nil)
-	require.NoError(t, err)
+	third := cluster.Mailbox(t, hidden, nil)
 	_, err = hidden.Connect(within(t), "a@test")
 	require.NoError(t, err)
 	eventually(t, func() bool { return one.n.Conn("z@test") != nil })
@@ -319,8 +308,7 @@ func TestNotKeepable(t *testing.T) {
 		c.message("a@test", ei.Tuple{a("lost_connection"), a("a@test"), ei.Int(1), x, a("q@test")})
 		c.message("a@test", ei.Tuple{a("$gen_call"), ei.Tuple{pid("a@test", 5), x}, ei.Tuple{a("sync"), ei.List{}}})
 		c.message("a@test", ei.Tuple{a("whereis"), a("x"), ei.Tuple{pid("a@test", 5), x}})
-		c.message("d@test", cast(a("init_connect"), ei.Tuple{ei.Int(8), x}, a("d@test"),
-			ei.Tuple{a("locker"), a("x"), ei.Map{}, pid("d@test", 1)}))
+		c.message("d@test", initConnect("d@test", x, pid("d@test", 1)))
 	}
 	require.Empty(t, namesOf(ei.List{ei.Tuple{a("x"), pid("a@test", 1<<28), method}}))
 	require.Empty(t, externalOf(ei.List{ei.Tuple{a("x"), pid("a@test", 1<<28), a("a@test")}}))
@@ -394,8 +382,7 @@ func TestHiddenNode(t *testing.T) {
 	one := w.member(t, "a@test", nil)
 	box, err := w.Start(w.Config("h@test")).NewMailbox(nil)
 	require.NoError(t, err)
-	require.NoError(t, box.SendName(within(t), "a@test", serverName, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1)}, a("h@test"),
-		ei.Tuple{a("locker"), a("x"), ei.Map{}, box.Pid()})))
+	require.NoError(t, box.SendName(within(t), "a@test", serverName, initConnect("h@test", ei.Int(1), box.Pid())))
 	known, err := box.CallName(within(t), "a@test", serverName, a("get_known")) // and what came before it
 	require.NoError(t, err)
 	require.Equal(t, ei.Term(ei.List{}), known)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -97,10 +98,7 @@ func TestModelOfConflicts(t *testing.T) {
 						var exit *nodes.ExitError
 						require.True(t, errors.As(h.box.Err(), &exit))
 					case loses && (own.method == RandomNotify || own.method == NotifyAll):
-						m, err := h.box.Receive(within(t))
-						require.NoError(t, err)
-						told, err := m.Term()
-						require.NoError(t, err)
+						told := cluster.Receive(t, h.box)
 						require.Equal(t, []ei.Term{a("global_name_conflict"), a(name)}, []ei.Term(told.(ei.Tuple)[:2]))
 					default:
 						require.NoError(t, h.box.Err())

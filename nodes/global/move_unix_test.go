@@ -11,10 +11,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/cluster"
+	"github.com/cnode-go/cnode/internal/test/gonode"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
 )
@@ -25,26 +25,15 @@ func newUnixWorld(t *testing.T) *world { return &world{cluster.Unix(t)} }
 // move has a member go on as in another process.
 func (w *world) move(t *testing.T, m member) member {
 	t.Helper()
-	f, err := m.n.Freeze(within(t))
-	require.NoError(t, err)
-	var fds []int
-	for _, fd := range f.Descriptors() {
-		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		require.NoError(t, err)
-		fds = append(fds, dup)
-	}
 	moved := member{}
-	s, err := nodes.Restore(nodes.Config{
-		Name: m.n.Name(), Cookie: cluster.Cookie, Transport: w.Transport, Resolver: w, Visible: true, Logger: logger(t),
-		Setup: func(n *nodes.Node) (err error) {
-			moved.Global, err = Start(t.Context(), n, nil)
-			return err
-		},
-	}, f.State(), fds)
-	require.NoError(t, err)
+	cfg := w.Config(m.n.Name())
+	cfg.Visible, cfg.Logger = true, logger(t)
+	cfg.Setup = func(n *nodes.Node) (err error) {
+		moved.Global, err = Start(t.Context(), n, nil)
+		return err
+	}
+	s := gonode.Move(t, m.n, cfg)
 	t.Cleanup(func() { s.Node().Close() })
-	require.NoError(t, f.Release())
-	require.NoError(t, s.Start(within(t)))
 	for _, b := range s.Mailboxes() {
 		b.Close()
 	}
@@ -55,11 +44,7 @@ func (w *world) move(t *testing.T, m member) member {
 // What a move interrupts is released in the new process, which registers as before.
 func TestMoveInTransaction(t *testing.T) {
 	w := newUnixWorld(t)
-	one, other := w.member(t, "a@test", nil), w.member(t, "b@test", nil)
-	_, err := one.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
-	require.NoError(t, one.Sync(within(t)))
-	require.NoError(t, other.Sync(within(t)))
+	one, other := w.meeting(t)
 	inside := make(chan struct{})
 	var busy sync.WaitGroup
 	busy.Go(func() {
@@ -156,8 +141,7 @@ func (p *partner) begin(t *testing.T, one member) (tag ei.Term) {
 	_, err := p.Connect(within(t), one.n.Name())
 	require.NoError(t, err)
 	tag = p.hear(t, "init_connect")[1].(ei.Tuple)[1]
-	p.tell(one.n.Name(), cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(1)}, a(p.Name()),
-		ei.Tuple{a("locker"), a("x"), ei.Map{}, p.box.Pid()}))
+	p.tell(one.n.Name(), initConnect(p.Name(), ei.Int(1), p.box.Pid()))
 	eventually(t, func() bool {
 		one.mu.RLock()
 		defer one.mu.RUnlock()
@@ -290,16 +274,13 @@ func TestMoveBeforeAnswer(t *testing.T) {
 // the other one waits for it.
 func TestMoveWhileJoining(t *testing.T) {
 	w := newUnixWorld(t)
-	one, other, third := w.member(t, "a@test", nil), w.member(t, "b@test", nil), w.member(t, "c@test", nil)
-	_, err := one.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
-	require.NoError(t, one.Sync(within(t)))
+	one, other := w.meeting(t)
+	third := w.member(t, "c@test", nil)
 	before := one
 	for range waitsAtOnce {
 		before.slots <- struct{}{} // it joins nobody
 	}
-	_, err = third.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
+	third.connect(t, "b@test")
 	eventually(t, func() bool { return len(one.Known()) == 2 && len(third.Known()) == 2 && len(one.n.Peers()) == 2 })
 	one = w.move(t, one)
 	for _, m := range []member{third, one, other} {

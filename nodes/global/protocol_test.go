@@ -95,6 +95,11 @@ func call(from ei.Pid, request ei.Term) ei.Term {
 
 func cast(elems ...ei.Term) ei.Term { return ei.Tuple{ei.Atom("$gen_cast"), ei.Tuple(elems)} }
 
+// initConnect is how a node begins a session.
+func initConnect(node string, tag ei.Term, locker ei.Pid) ei.Term {
+	return cast(a("init_connect"), ei.Tuple{ei.Int(8), tag}, a(node), ei.Tuple{a("locker"), a("no_longer_a_pid"), ei.Map{}, locker})
+}
+
 func a(text string) ei.Term { return ei.Atom(text) }
 
 // synchronise does what another node does, up to the end of the session.
@@ -102,8 +107,7 @@ func synchronise(t *testing.T, s *stage, c *server, node string, names, known ei
 	t.Helper()
 	c.nodeup(node, pid(s.self, 2))
 	tag := ei.Int(c.Sessions[node].Tag)
-	c.message(node, cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(99)}, a(node),
-		ei.Tuple{a("locker"), a("no_longer_a_pid"), ei.Map{}, pid(node, 1)}))
+	c.message(node, initConnect(node, ei.Int(99), pid(node, 1)))
 	lockID := ei.Tuple{a("global"), ei.List{pid(s.self, 1), pid(node, 1)}}
 	c.message(node, call(pid(node, 1), ei.Tuple{a("set_lock"), lockID}))
 	c.message(s.self, call(pid(s.self, 1), ei.Tuple{a("set_lock"), lockID}))
@@ -126,8 +130,7 @@ func TestSession(t *testing.T) {
 	tag := c.Sessions["c@test"].Tag
 	require.Equal(t, []string{fmt.Sprintf(
 		"c@test: {'$gen_cast',{init_connect,{8,%d},b@test,{locker,no_longer_a_pid,#{},%v}}}", tag, pid("b@test", 1))}, s.said())
-	init := cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(99)}, a("c@test"),
-		ei.Tuple{a("locker"), a("no_longer_a_pid"), ei.Map{}, pid("c@test", 1)})
+	init := initConnect("c@test", ei.Int(99), pid("c@test", 1))
 	c.message("c@test", init)
 	require.Equal(t, []string{fmt.Sprintf("c@test: {init_connect_ack,b@test,99,%d}", tag)}, s.said())
 	require.Equal(t, []him{{"c@test", tag, ei.Int(99), pid("c@test", 1)}}, s.him)
@@ -149,8 +152,7 @@ func TestSession(t *testing.T) {
 	require.Len(t, s.said(), 1)
 
 	// init_connect before nodeup
-	c.message("d@test", cast(a("init_connect"), ei.Tuple{ei.Int(8), ei.Int(5)}, a("d@test"),
-		ei.Tuple{a("locker"), a("no_longer_a_pid"), ei.Map{}, pid("d@test", 1)}))
+	c.message("d@test", initConnect("d@test", ei.Int(5), pid("d@test", 1)))
 	require.Empty(t, s.said())
 	c.nodeup("d@test", pid("b@test", 2))
 	require.Len(t, s.said(), 2)
@@ -185,52 +187,6 @@ func TestExchange(t *testing.T) {
 func keyOfText(text string) string {
 	key, _, _ := keyOf(ei.Atom(text))
 	return key
-}
-
-// Conflicts are resolved by the side with the lesser name.
-func TestClash(t *testing.T) {
-	for _, tt := range []struct {
-		keep         keep
-		ours, theirs string
-		here         ei.Pid
-	}{
-		{keepHis, "insert", "", pid("c@test", 5)},
-		{keepOwn, "", "insert", pid("b@test", 9)},
-		{keepNone, "delete", "delete", ei.Pid{}},
-	} {
-		s, c := newStage(t, "b@test")
-		own, _ := nameOf(entry("x", pid("b@test", 9)))
-		c.insertName(own)
-		synchronise(t, s, c, "c@test", ei.List{entry("x", pid("c@test", 5))}, nil)
-		require.Len(t, s.clashes, 1)
-		require.Empty(t, c.known)
-		sess := c.Sessions["c@test"]
-		lockID := ei.Tuple{a("global"), ei.List{pid(s.self, 1), pid("c@test", 1)}}
-		c.setLock(pid("b@test", 1), lockID)
-		s.clashes[0].keep = tt.keep
-		c.resolved("c@test", sess.Tag, s.clashes)
-		said := s.said()
-		last := said[len(said)-1]
-		require.Contains(t, last, "resolved")
-		if tt.theirs != "" {
-			require.Contains(t, last, tt.theirs)
-		} else {
-			require.Contains(t, last, "{resolved,b@test,[],")
-		}
-		c.message("c@test", cast(a("resolved"), a("c@test"), ei.List{}, ei.List{}, a("unused"), ei.List{}, ei.Int(sess.Tag)))
-		if tt.here == (ei.Pid{}) {
-			require.Empty(t, c.names)
-		} else {
-			require.Equal(t, tt.here, c.names[keyOfText("x")].pid)
-		}
-		require.Contains(t, c.known, "c@test")
-	}
-	s, c := newStage(t, "z@test") // the other side resolves
-	own, _ := nameOf(entry("x", pid("z@test", 9)))
-	c.insertName(own)
-	synchronise(t, s, c, "c@test", ei.List{entry("x", pid("c@test", 5))}, nil)
-	require.Empty(t, s.clashes)
-	require.Contains(t, c.known, "c@test")
 }
 
 func TestLockTable(t *testing.T) {

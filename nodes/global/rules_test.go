@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 )
 
@@ -106,11 +107,9 @@ func TestRulesOfJoins(t *testing.T) {
 			a.n = w.Start(cfg)
 			// b names web9, a member of its own, to a; web9 may connect to a before a does so to it
 			b, web9 := w.member(t, "b@test", nil), w.member(t, "web9@test", nil)
-			_, err := web9.n.Connect(within(t), "b@test")
-			require.NoError(t, err)
+			web9.connect(t, "b@test")
 			eventually(t, func() bool { return slices.Contains(b.Known(), "web9@test") })
-			_, err = b.n.Connect(within(t), "a@test")
-			require.NoError(t, err)
+			b.connect(t, "a@test")
 			eventually(t, func() bool { return slices.Contains(a.Known(), "b@test") })
 			eventually(t, func() bool { return slices.Contains(a.Known(), "web9@test") || a.n.Stats().Denied > 0 })
 			named := name{key: "k", term: ei.Atom("k"), pid: ei.Pid{Node: "web8@test", ID: 1, Creation: 1}, method: Method{}.term()}
@@ -128,7 +127,7 @@ func TestRulesOfJoins(t *testing.T) {
 			own := a.process(t)
 			require.NoError(t, a.Register(within(t), "shop", own, Method{}))
 			his := ei.Pid{Node: "web8@test", ID: 1, Creation: 1}
-			_, err = b.n.RPC(within(t), "a@test", "global", "resolve_it", RandomExit.term(), ei.Atom("shop"), his, own.Pid())
+			_, err := b.n.RPC(within(t), "a@test", "global", "resolve_it", RandomExit.term(), ei.Atom("shop"), his, own.Pid())
 			require.ErrorContains(t, err, "badarg")
 			a.n.Close() // which waits for what is under way
 			require.Empty(t, look.wanted)
@@ -164,14 +163,13 @@ func TestRulesOfConflicts(t *testing.T) {
 				{},
 			}
 			a, z := w.member(t, "a@test", nil, rules...), w.member(t, "z@test", nil, rules...)
-			_, err := a.n.Connect(within(t), "z@test")
-			require.NoError(t, err)
+			a.connect(t, "z@test")
 			eventually(t, func() bool { return len(z.Known()) == 1 && len(a.Known()) == 1 })
 			shop := z.process(t)
 			require.NoError(t, z.n.Register(t.Context(), "shop", shop))
 			require.NoError(t, z.Register(within(t), "shop", shop, tt.method))
 			other := a.process(t)
-			_, err = other.RPC(within(t), "z@test", "global", "resolve_it", tt.method.term(), ei.Atom("shop"), other.Pid(), shop.Pid())
+			_, err := other.RPC(within(t), "z@test", "global", "resolve_it", tt.method.term(), ei.Atom("shop"), other.Pid(), shop.Pid())
 			require.Equal(t, !tt.ends && !tt.told, err != nil, "%v", err)
 			if tt.ends {
 				<-shop.Done()
@@ -179,10 +177,7 @@ func TestRulesOfConflicts(t *testing.T) {
 			}
 			require.NoError(t, shop.Err())
 			require.NoError(t, shop.Send(within(t), shop.Pid(), ei.Atom("end")))
-			m, err := shop.Receive(within(t))
-			require.NoError(t, err)
-			got, err := m.Term()
-			require.NoError(t, err)
+			got := cluster.Receive(t, shop)
 			require.Equal(t, tt.told, got != ei.Term(ei.Atom("end")))
 		})
 	}

@@ -44,18 +44,27 @@ func (w *world) member(t testing.TB, name string, o *Options, rules ...nodes.Rul
 // meeting starts two nodes that have their names in common.
 func (w *world) meeting(t testing.TB) (one, other member) {
 	t.Helper()
-	one, other = w.member(t, "a@test", nil), w.member(t, "b@test", nil)
-	_, err := one.n.Connect(within(t), "b@test")
-	require.NoError(t, err)
+	return w.meetingOf(t, nil)
+}
+
+func (w *world) meetingOf(t testing.TB, o *Options) (one, other member) {
+	t.Helper()
+	one, other = w.member(t, "a@test", o), w.member(t, "b@test", o)
+	one.connect(t, "b@test")
 	require.NoError(t, one.Sync(within(t)))
 	require.NoError(t, other.Sync(within(t)))
 	return one, other
 }
 
+func (m member) connect(t testing.TB, other string) {
+	t.Helper()
+	_, err := m.n.Connect(within(t), other)
+	require.NoError(t, err)
+}
+
 func (m member) process(t testing.TB) *nodes.Mailbox {
 	t.Helper()
-	b, err := m.n.NewMailbox(nil)
-	require.NoError(t, err)
+	b := cluster.Mailbox(t, m.n, nil)
 	return b
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/transport"
@@ -21,19 +22,20 @@ import (
 
 // pair starts two nodes.
 func pair(t *testing.T, rules ...nodes.Rule) (a, b *nodes.Node) {
-	tr := transport.NewMemory()
-	table := nodes.Static{}
-	for _, name := range []string{"a@host", "b@host"} {
-		table[name] = nodes.Endpoint{Addr: transport.MemoryAddr(name)}
-	}
+	w := cluster.New(t)
 	start := func(name string) *nodes.Node {
-		n, err := nodes.New(nodes.Config{Name: name, Cookie: "secret", Transport: tr, Listen: table[name].Addr, Resolver: table, Rules: rules})
-		require.NoError(t, err)
-		t.Cleanup(func() { n.Close() })
-		require.NoError(t, n.Start(expect.Context(t)))
-		return n
+		cfg := w.Config(name)
+		cfg.Rules = rules
+		return w.Start(cfg)
 	}
 	return start("a@host"), start("b@host")
+}
+
+func serve(t *testing.T, n *nodes.Node, name string, w io.Writer, o *Options) *nodes.Mailbox {
+	t.Helper()
+	device, err := Serve(n, name, w, o)
+	require.NoError(t, err)
+	return device
 }
 
 type page struct {
@@ -71,8 +73,7 @@ func TestDevice(t *testing.T) {
 	a, b := pair(t)
 	out := &page{}
 	in := "first é\nsecond\nlast"
-	box, err := Serve(a, "", out, &Options{In: strings.NewReader(in), Columns: 80, Rows: 25})
-	require.NoError(t, err)
+	box := serve(t, a, "", out, &Options{In: strings.NewReader(in), Columns: 80, Rows: 25})
 	d := NewDevice(expect.Context(t), b, box.Pid())
 
 	for _, p := range []string{"text ", "\xc3", "", "\xa9 ", "\xe2\x82", "\xac", "\xff\xfe!"} {
@@ -171,8 +172,7 @@ func TestGroupLeaderOfAFunction(t *testing.T) {
 	require.ErrorIs(t, err, ErrNone)
 
 	user := &page{}
-	_, err = Serve(b, "user", user, nil)
-	require.NoError(t, err)
+	_ = serve(t, b, "user", user, nil)
 	_, err = a.RPC(expect.Context(t), b.Name(), "m", "print")
 	require.NoError(t, err)
 	require.Equal(t, "hello", user.String())
@@ -187,13 +187,12 @@ func TestGroupLeaderOfAFunction(t *testing.T) {
 func TestPrintsUnderRules(t *testing.T) {
 	a, b := pair(t, nodes.Rule{Permission: nodes.MayCall, Allow: true}, nodes.Rule{Peer: "b@host", Allow: true}, nodes.Rule{})
 	out := &page{}
-	device, err := Serve(a, "d", out, nil)
-	require.NoError(t, err)
+	device := serve(t, a, "d", out, nil)
 	b.Expose("m", "print", nodes.FuncOf(func(ctx context.Context) error {
 		_, err := fmt.Fprint(Of(ctx), "hello")
 		return err
 	}))
-	_, err = a.RPC(nodes.WithGroupLeader(expect.Context(t), device.Pid()), b.Name(), "m", "print")
+	_, err := a.RPC(nodes.WithGroupLeader(expect.Context(t), device.Pid()), b.Name(), "m", "print")
 	require.NoError(t, err)
 	require.Equal(t, "hello", out.String())
 	require.Zero(t, b.Stats().Denied)
@@ -243,11 +242,9 @@ func TestHostileAskers(t *testing.T) {
 	a, b := pair(t)
 	out := &page{}
 	in, typed := io.Pipe()
-	device, err := Serve(a, "d", out, &Options{In: in})
-	require.NoError(t, err)
+	device := serve(t, a, "d", out, &Options{In: in})
 	defer typed.Close()
-	box, err := b.NewMailbox(nil)
-	require.NoError(t, err)
+	box := cluster.Mailbox(t, b, nil)
 	third := ei.Pid{Node: "third@host", ID: 1, Creation: 1}
 	print := ei.Tuple{ei.Atom("put_chars"), ei.Atom("unicode"), ei.Binary("x")}
 	request := ei.Atom("io_request")
@@ -281,7 +278,7 @@ func TestHostileAskers(t *testing.T) {
 	}
 	require.Empty(t, out.String())
 	require.NoError(t, device.Err())
-	_, err = NewDevice(expect.Context(t), b, device.Pid()).Write([]byte("still here"))
+	_, err := NewDevice(expect.Context(t), b, device.Pid()).Write([]byte("still here"))
 	require.NoError(t, err)
 	require.Nil(t, a.Conn("third@host"))
 }
@@ -291,17 +288,15 @@ func TestWriterFails(t *testing.T) {
 	a, _ := pair(t)
 	in, out := io.Pipe()
 	in.Close()
-	device, err := Serve(a, "", out, nil)
-	require.NoError(t, err)
-	_, err = NewDevice(expect.Context(t), a, device.Pid()).Write([]byte("x"))
+	device := serve(t, a, "", out, nil)
+	_, err := NewDevice(expect.Context(t), a, device.Pid()).Write([]byte("x"))
 	require.ErrorIs(t, err, ErrTerminated)
 }
 
 // What a parser gives back is at most what it was given.
 func TestParserGivesBack(t *testing.T) {
 	a, b := pair(t)
-	device, err := Serve(a, "", &page{}, &Options{In: strings.NewReader("one\ntwo\n")})
-	require.NoError(t, err)
+	device := serve(t, a, "", &page{}, &Options{In: strings.NewReader("one\ntwo\n")})
 	back := ""
 	b.Expose("m", "parse", func(context.Context, []ei.Term) (any, error) {
 		return ei.Tuple{ei.Atom("done"), ei.Atom("parsed"), ei.Binary(back)}, nil
@@ -314,9 +309,8 @@ func TestParserGivesBack(t *testing.T) {
 		require.Equal(t, ei.Atom("parsed"), got)
 	}
 	back = "3456789"
-	_, err = d.Request(parse) // of é2two
-	var refused *Error
-	require.ErrorAs(t, err, &refused)
+	_, err := d.Request(parse) // of é2two
+	require.ErrorAs(t, err, new(*Error))
 	line, err := d.ReadLine("")
 	require.ErrorIs(t, err, io.EOF)
 	require.Empty(t, line)
@@ -338,8 +332,7 @@ func TestRulesOfLeaders(t *testing.T) {
 		devices[i], err = Serve(a, name, &pages[i], nil)
 		require.NoError(t, err)
 	}
-	box, err := b.NewMailbox(nil)
-	require.NoError(t, err)
+	box := cluster.Mailbox(t, b, nil)
 	for _, tt := range []struct {
 		leader ei.Term
 		ok     bool
@@ -349,10 +342,7 @@ func TestRulesOfLeaders(t *testing.T) {
 	} {
 		require.NoError(t, box.SendName(expect.Context(t), "a@host", "rex",
 			ei.Tuple{box.Pid(), ei.Tuple{ei.Atom("call"), ei.Atom("m"), ei.Atom("print"), ei.List{}, tt.leader}}))
-		m, err := box.Receive(expect.Context(t))
-		require.NoError(t, err, tt.leader)
-		reply, err := m.Term()
-		require.NoError(t, err)
+		reply := cluster.Receive(t, box)
 		if tt.ok {
 			require.Equal(t, ei.Tuple{ei.Atom("rex"), ei.Atom("ok")}, reply, tt.leader)
 		} else {
@@ -368,8 +358,7 @@ func TestRulesOfLeaders(t *testing.T) {
 func TestRulesOfLeadersThatHaveGone(t *testing.T) {
 	a, b := pair(t, nodes.Rule{Allow: true})
 	out := &page{}
-	device, err := Serve(a, "", out, nil)
-	require.NoError(t, err)
+	device := serve(t, a, "", out, nil)
 	printed := make(chan error, 1)
 	goesOn := make(chan struct{})
 	b.Expose("m", "print", nodes.FuncOf(func(ctx context.Context) {
@@ -378,9 +367,8 @@ func TestRulesOfLeadersThatHaveGone(t *testing.T) {
 		_, err := d.Write([]byte("x"))
 		printed <- err
 	}))
-	caller, err := a.NewMailbox(nil)
-	require.NoError(t, err)
-	_, err = caller.Spawn(nodes.WithGroupLeader(expect.Context(t), device.Pid()), "b@host", "m", "print")
+	caller := cluster.Mailbox(t, a, nil)
+	_, err := caller.Spawn(nodes.WithGroupLeader(expect.Context(t), device.Pid()), "b@host", "m", "print")
 	require.NoError(t, err)
 	c := b.Conn("a@host")
 	c.Close()

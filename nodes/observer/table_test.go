@@ -9,19 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // Each function takes as many arguments as its name says: whatever they are, it is there.
 func TestArities(t *testing.T) {
-	at := transport.MemoryAddr("arities")
-	n, err := nodes.New(nodes.Config{Name: "arities@host", Cookie: "secret", Transport: transport.NewMemory(), Listen: at,
-		Resolver: nodes.Static{}})
-	require.NoError(t, err)
-	defer n.Close()
-	require.NoError(t, Serve(n, nil))
-	require.NoError(t, n.Start(t.Context()))
+	w := cluster.New(t)
+	cfg := w.Config("arities@host")
+	cfg.Setup = func(n *nodes.Node) error { return Serve(n, nil) }
+	n := w.Start(cfg)
 	for module, of := range n.Exposed() {
 		table := tableOf(&observer{})[module]
 		for _, name := range of {

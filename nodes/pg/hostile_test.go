@@ -8,7 +8,6 @@ import (
 
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/nodes/dist"
-	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
 
 // A call in the name of a scope of a third node is not answered: the answer would end that scope.
@@ -88,16 +87,13 @@ func TestFreezeAfterAnotherProcess(t *testing.T) {
 	state, err := s.handover() // as it is before the next process's first message
 	s.process.Running.Unlock()
 	require.NoError(t, err)
-	next := &Scope{
-		table: newTable(), self: newOwner(), locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{},
-		process: kept.New(kept.Options{}),
-	}
+	next := nextScope(s)
 	require.NoError(t, next.inherit(state))
 	require.Empty(t, next.byRef)
 	require.Equal(t, map[ei.Pid]*local{member.Pid(): {groups: []string{keyFor(t, ei.Atom("g"))}}}, next.locals)
 }
 
-func keyFor(t *testing.T, group any) string {
+func keyFor(t testing.TB, group any) string {
 	t.Helper()
 	key, err := keyOfValue(group)
 	require.NoError(t, err)

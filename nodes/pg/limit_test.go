@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/internal/kept"
 )
@@ -54,10 +55,7 @@ func hasGroups(t *testing.T, s *Scope, want []ei.Term) {
 func asked(t *testing.T, h *nodes.Mailbox) {
 	t.Helper()
 	for {
-		m, err := h.Receive(soon(t))
-		require.NoError(t, err)
-		got, err := m.Term()
-		require.NoError(t, err)
+		got := cluster.Receive(t, h)
 		if got.(ei.Tuple)[0] == ei.Term(ei.Atom("discover")) {
 			return
 		}
@@ -233,15 +231,20 @@ func TestIncompleteMoves(t *testing.T) {
 	state, err := s.handover()
 	s.process.Running.Unlock()
 	require.NoError(t, err)
-	next := &Scope{
-		table: newTable(), self: newOwner(), locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{},
-		limit: kept.NewLimit[ei.Pid](1<<20, "Options.Limit", s.log), process: kept.New(kept.Options{}),
-	}
+	next := nextScope(s)
 	require.NoError(t, next.inherit(state))
 	incomplete(t, next, "x@h")
 	require.Zero(t, next.Stats().LeftOut)
 	require.True(t, next.peers[h.Pid()].again)
 	require.True(t, next.limit.Due(h.Pid(), time.Now()))
+}
+
+// nextScope is the scope in the next process, before it inherits.
+func nextScope(s *Scope) *Scope {
+	return &Scope{
+		table: newTable(), self: newOwner(), locals: map[ei.Pid]*local{}, byRef: map[ei.Ref]ei.Pid{}, peers: map[ei.Pid]*peer{},
+		limit: kept.NewLimit[ei.Pid](1<<20, "Options.Limit", s.log), process: kept.New(kept.Options{}),
+	}
 }
 
 // However a whole is, and in whatever order it comes, what is kept of it is what is first in the

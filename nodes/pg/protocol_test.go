@@ -20,15 +20,9 @@ var (
 // wide is a limit of a parser that nothing exceeds here.
 const wide = 64 << 20
 
-func atomKey(t testing.TB, a ei.Atom) string {
-	key, err := keyOfValue(a)
-	require.NoError(t, err)
-	return key
-}
-
 func TestParse(t *testing.T) {
 	g, h := ei.Atom("g"), ei.Atom("h")
-	gk, hk := atomKey(t, g), atomKey(t, h)
+	gk, hk := keyFor(t, g), keyFor(t, h)
 	a, b := []ei.Pid{memberA}, []ei.Pid{memberB}
 	p := newParser(wide)
 	for _, tt := range []struct {
@@ -100,7 +94,7 @@ func TestParse(t *testing.T) {
 
 // What is sent is read as what it was, in both versions of the protocol.
 func TestSentIsRead(t *testing.T) {
-	gk, hk := atomKey(t, "g"), atomKey(t, "h")
+	gk, hk := keyFor(t, ei.Atom("g")), keyFor(t, ei.Atom("h"))
 	both := []ei.Pid{memberA, memberB}
 	p := newParser(wide)
 	for version := range highest + 1 {

@@ -45,8 +45,7 @@ func TestErrors(t *testing.T) {
 	}
 	ended := w.box(n)
 	ended.Close()
-	var exit *nodes.ExitError
-	require.ErrorAs(t, s.Join(soon(t), "g", ended), &exit)
+	require.ErrorAs(t, s.Join(soon(t), "g", ended), new(*nodes.ExitError))
 	for _, err := range s.Monitor(t.Context(), make(chan int)) {
 		require.Error(t, err)
 	}
@@ -395,8 +394,7 @@ func TestBroadcast(t *testing.T) {
 	require.Error(t, s.Broadcast(soon(t), nil, "g", make(chan int)))
 
 	// a full mailbox makes it wait, and nobody else
-	full, err := n.NewMailbox(&nodes.MailboxOptions{Limit: 1})
-	require.NoError(t, err)
+	full := cluster.Mailbox(t, n, &nodes.MailboxOptions{Limit: 1})
 	require.NoError(t, s.Join(soon(t), "full", full, boxes[0], full, boxes[3]))
 	require.ErrorIs(t, s.Broadcast(transport.NoWait(), boxes[0], "full", "one"), os.ErrDeadlineExceeded)
 	for _, b := range []*nodes.Mailbox{full, boxes[0], boxes[3]} {

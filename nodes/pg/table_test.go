@@ -188,11 +188,9 @@ func TestKey(t *testing.T) {
 		"nothing": {ei.List{}, []int{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			first, err := keyOfValue(same[0])
-			require.NoError(t, err)
+			first := keyFor(t, same[0])
 			for _, v := range same[1:] {
-				key, err := keyOfValue(v)
-				require.NoError(t, err)
+				key := keyFor(t, v)
 				require.Equal(t, first, key, "%#v", v)
 			}
 			require.NotNil(t, groupOf(first))
@@ -201,10 +199,8 @@ func TestKey(t *testing.T) {
 	for _, different := range [][2]any{
 		{1, 1.0}, {"a", ei.Binary("a")}, {ei.Tuple{}, ei.List{}}, {ei.MapOf("a", 1), ei.MapOf("a", 2)},
 	} {
-		one, err := keyOfValue(different[0])
-		require.NoError(t, err)
-		other, err := keyOfValue(different[1])
-		require.NoError(t, err)
+		one := keyFor(t, different[0])
+		other := keyFor(t, different[1])
 		require.NotEqual(t, one, other)
 	}
 	_, err := keyOfValue(make(chan int))

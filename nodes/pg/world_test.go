@@ -56,8 +56,7 @@ func (w *world) scope(name string, o *Options, edit ...func(cfg *nodes.Config)) 
 
 func (w *world) box(n *nodes.Node) *nodes.Mailbox {
 	w.t.Helper()
-	b, err := n.NewMailbox(nil)
-	require.NoError(w.t, err)
+	b := cluster.Mailbox(w.t, n, nil)
 	return b
 }
 

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cnode-go/cnode/ei"
 	"github.com/stretchr/testify/require"
 )
 
@@ -72,22 +71,5 @@ func TestObserved(t *testing.T) {
 		s.insert(e)
 		s.remove(e)
 		require.Less(t, len(s.tagClocks[r].all), 100)
-	}
-}
-
-func BenchmarkSmallSayings(b *testing.B) {
-	s, r := manyTracked(b, 100_000)
-	for name, said := range smallSayings(r) {
-		b.Run(name, func(b *testing.B) {
-			raw := ei.Raw(said.term(b))
-			for b.Loop() {
-				got, err := parseSaying(raw)
-				if err != nil {
-					b.Fatal(err)
-				}
-				s.hear(got, time.Unix(0, 0))
-			}
-			b.ReportMetric(float64(len(raw)), "B/message")
-		})
 	}
 }

@@ -31,84 +31,16 @@ func limitOf(bytes int) *kept.Limit[replica] {
 	return kept.NewLimit[replica](bytes, "PresenceOptions.Limit", slog.New(slog.DiscardHandler))
 }
 
-// A writer is a replica that tracks, and hears others.
-type writer struct {
-	*tracker
-	me      replica
-	clock   uint64
-	own     map[id]*entry
-	changes *delta
-	said    uint64 // the clock at which changes begin
-	last    *delta // that it has said, after the clock lastAt
-	lastAt  uint64
+// own are the entries of what a replica tracks itself.
+func (t *tracker) own() map[id]*entry {
+	all := maps.Clone(t.entries)
+	maps.DeleteFunc(all, func(_ id, e *entry) bool { return e.tag.Replica != t.me })
+	return all
 }
 
-func newWriter(node string, vsn int64) *writer {
-	w := &writer{tracker: newTracker(wide()), me: replica{Node: ei.Atom(node), Vsn: vsn}, own: map[id]*entry{}}
-	w.changes = w.empty()
-	return w
-}
-
-func (w *writer) empty() *delta { return &delta{clouds: map[replica]cloud{w.me: {}}} }
-
-func (w *writer) count() uint64 {
-	w.clock++
-	w.changes.clouds[w.me][w.clock] = struct{}{}
-	return w.clock
-}
-
-func (w *writer) join(topic, key string) {
-	e := someEntry(w.me, w.clock+1, topic, key)
-	if w.own[e.id] != nil {
-		w.leave(e.id)
-		e = someEntry(w.me, w.clock+1, topic, key)
-	}
-	w.count()
-	w.own[e.id] = e
-	w.changes.values = append(w.changes.values, e)
-}
-
-func (w *writer) leave(i id) {
-	e := w.own[i]
-	delete(w.own, i)
-	w.count()
-	w.changes.clouds[w.me][e.tag.Clock] = struct{}{}
-	w.changes.values = slices.DeleteFunc(w.changes.values, func(v *entry) bool { return v == e })
-}
-
-// beats is what the writer says in a period.
-func (w *writer) beats() *saying {
-	s := &saying{kind: heartbeat, from: w.me}
-	if len(w.changes.clouds[w.me]) > 0 {
-		s.delta = w.changes
-		w.last, w.lastAt = w.changes, w.said
-		w.changes, w.said = w.empty(), w.clock
-	}
-	s.clocks = w.clocks()
-	s.clocks[w.me] = w.clock
-	return s
-}
-
-// answers is what it gives to who knows that much: a delta that it has said, if nothing else is
-// missing, or all of it.
-func (w *writer) answers(clocks contextOf) *saying {
-	s := &saying{kind: transferAck, from: w.me}
-	if have, ok := clocks[w.me]; ok && w.last != nil && w.said == w.clock && have >= w.lastAt {
-		s.delta = w.last
-		return s
-	}
-	s.delta = &delta{context: contextOf{}, clouds: map[replica]cloud{}}
-	for r := range clocks {
-		if r == w.me {
-			s.delta.context[r] = w.clock
-			s.delta.values = append(s.delta.values, slices.Collect(maps.Values(w.own))...)
-		} else if at, ok := w.context[r]; ok {
-			s.delta.context[r] = at
-			s.delta.clouds[r] = maps.Clone(w.tracker.clouds[r])
-			s.delta.values = append(s.delta.values, slices.Collect(maps.Values(w.tags[r]))...)
-		}
-	}
-	return s
+// answers is what a replica gives to one that knows that much.
+func (t *tracker) answers(clocks contextOf) *saying {
+	return &saying{kind: transferAck, from: t.me, delta: t.missed(replica{Node: "asker@h", Vsn: 1}, clocks)}
 }
 
 // The reader hears several replicas, which join, leave, update, end, come again, and are silent, in
@@ -121,7 +53,7 @@ func TestTrackerModel(t *testing.T) {
 		s := &shard{tracker: newTracker(wide())}
 		p := &Presence{ps: &PubSub{}, watchers: map[string]map[*watcher]struct{}{}, shards: []*shard{s}}
 		nodes := []string{"a@h", "b@h", "c@h"}
-		writers := map[string]*writer{}
+		writers := map[string]*tracker{}
 		fifo := map[string][]*saying{} // on their way to the reader
 		var late []*saying             // of replicas that have ended
 		topics := []string{"room:1", "room:2"}
@@ -134,7 +66,7 @@ func TestTrackerModel(t *testing.T) {
 		start := func(node string) {
 			vsn++
 			late = append(late, fifo[node]...)
-			writers[node], fifo[node] = newWriter(node, vsn), nil
+			writers[node], fifo[node] = newReplica(node, vsn), nil
 		}
 		ask := func(r replica) {
 			if w := writers[string(r.Node)]; w != nil && w.me == r {
@@ -183,18 +115,23 @@ func TestTrackerModel(t *testing.T) {
 		node := rapid.SampledFrom(nodes)
 		rt.Repeat(map[string]func(*rapid.T){
 			"join": func(rt *rapid.T) {
-				writers[node.Draw(rt, "node")].join(rapid.SampledFrom(topics).Draw(rt, "topic"), rapid.SampledFrom(keys).Draw(rt, "key"))
+				w := writers[node.Draw(rt, "node")]
+				w.track(1, rapid.SampledFrom(topics).Draw(rt, "topic"), rapid.SampledFrom(keys).Draw(rt, "key"), 1)
 			},
 			"leave": func(rt *rapid.T) {
 				w := writers[node.Draw(rt, "node")]
-				ids := slices.SortedFunc(maps.Keys(w.own), func(a, b id) int { return int(w.own[a].tag.Clock) - int(w.own[b].tag.Clock) })
+				own := w.own()
+				ids := slices.SortedFunc(maps.Keys(own), func(a, b id) int { return int(own[a].tag.Clock) - int(own[b].tag.Clock) })
 				if len(ids) > 0 {
 					w.leave(rapid.SampledFrom(ids).Draw(rt, "id"))
 				}
 			},
 			"beat": func(rt *rapid.T) {
 				from := node.Draw(rt, "node")
-				said := writers[from].beats()
+				said := writers[from].speak(now, 0)
+				if said == nil {
+					return
+				}
 				fifo[from] = append(fifo[from], said)
 				for _, other := range nodes { // who may hear it, or not
 					if other != from && rapid.Bool().Draw(rt, "hears") {
@@ -255,9 +192,16 @@ func TestTrackerModel(t *testing.T) {
 		for _, said := range late {
 			hear(said)
 		}
+		for _, w := range writers {
+			if w.clock() == 0 { // who has never tracked says nothing
+				w.track(1, topics[0], keys[0], 1)
+			}
+		}
 		for range 3 {
 			for _, of := range nodes {
-				fifo[of] = append(fifo[of], writers[of].beats())
+				if said := writers[of].speak(now, 0); said != nil {
+					fifo[of] = append(fifo[of], said)
+				}
 			}
 			for _, of := range nodes {
 				for len(fifo[of]) > 0 {
@@ -271,7 +215,7 @@ func TestTrackerModel(t *testing.T) {
 		}
 		want := map[id]*entry{}
 		for _, w := range writers {
-			maps.Copy(want, w.own)
+			maps.Copy(want, w.own())
 		}
 		got := map[id]*entry{}
 		for i := range s.entries {
@@ -293,10 +237,10 @@ func TestTrackerModel(t *testing.T) {
 // After 30 s without a word those of a replica are hidden, after 20 min forgotten; what it says
 // then makes it known anew, and it is asked for the rest.
 func TestSilence(t *testing.T) {
-	s, w, start := newTracker(wide()), newWriter("a@h", 1), time.Unix(0, 0)
-	w.join("room", "ann")
-	w.join("room", "bob")
-	changed, ask := s.hear(w.beats(), start)
+	s, w, start := newTracker(wide()), newReplica("a@h", 1), time.Unix(0, 0)
+	w.track(1, "room", "ann", 1)
+	w.track(1, "room", "bob", 1)
+	changed, ask := s.hear(w.speak(start, 0), start)
 	require.Len(t, changed, 2)
 	require.False(t, ask, "nothing is missing")
 	for _, tt := range []struct {
@@ -320,7 +264,7 @@ func TestSilence(t *testing.T) {
 	}
 	require.Empty(t, s.context)
 	require.Empty(t, s.replicas)
-	_, ask = s.hear(w.beats(), start.Add(2*time.Hour))
+	_, ask = s.hear(w.speak(start, 0), start.Add(2*time.Hour))
 	require.True(t, ask)
 	changed, _ = s.hear(w.answers(s.clocks()), start.Add(2*time.Hour))
 	require.Len(t, changed, 2)

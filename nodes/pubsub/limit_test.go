@@ -19,12 +19,10 @@ func TestListIsIncomplete(t *testing.T) {
 	const many, few, most = 60, 15, 20_000 // 15 fit twice, 60 do not
 	w, psA, psB := two(t, nil)
 	o := quick(2)
-	a, err := psA.StartPresence(t.Context(), "App.Presence", o)
-	require.NoError(t, err)
+	a := presence(t, psA, o)
 	small := *o
 	small.Limit = most
-	b, err := psB.StartPresence(t.Context(), "App.Presence", &small)
-	require.NoError(t, err)
+	b := presence(t, psB, &small)
 	ctx := expect.Context(t)
 	first, others := box(t, w.all[0], nil), box(t, w.all[0], nil)
 	require.NoError(t, a.Track(ctx, first, "room", "first", meta{1}))

@@ -16,18 +16,24 @@ import (
 
 const shardTopic = "phx_presence:Elixir.App.Presence_shard0"
 
-// A trackerOf is a tracker on a node: a writer, and the process that speaks for it.
+// A trackerOf is a tracker on a node, and the process that speaks for it.
 type trackerOf struct {
 	t  *testing.T
 	ps *PubSub
-	*writer
+	*tracker
 }
 
-// startTracker answers what is asked of it.
 func startTracker(t *testing.T, n *nodes.Node, ps *PubSub) *trackerOf {
+	return &trackerOf{t, ps, newReplica(n.Name(), time.Now().UnixMicro())}
+}
+
+func (w *trackerOf) join(topic, key string) { w.track(1, topic, key, 1) }
+
+func presence(t *testing.T, ps *PubSub, o *PresenceOptions) *Presence {
 	t.Helper()
-	w := &trackerOf{t, ps, newWriter(n.Name(), time.Now().UnixMicro())}
-	return w
+	p, err := ps.StartPresence(t.Context(), "App.Presence", o)
+	require.NoError(t, err)
+	return p
 }
 
 // answer answers the next request.
@@ -57,7 +63,7 @@ func (w *trackerOf) answer(requests func() (ei.Term, error)) {
 
 func (w *trackerOf) beat() {
 	w.t.Helper()
-	require.NoError(w.t, w.ps.Broadcast(expect.Context(w.t), shardTopic, w.beats().term(w.t)))
+	require.NoError(w.t, w.ps.Broadcast(expect.Context(w.t), shardTopic, w.speak(time.Now(), 0).term(w.t)))
 }
 
 type meta struct{ N int }
@@ -98,7 +104,7 @@ func TestPresence(t *testing.T) {
 	tracker.join("room", "ann")
 	tracker.join("room", "bob")
 	tracker.join("other", "ann")
-	tracker.beats() // nobody hears
+	tracker.speak(time.Now(), 0) // nobody hears
 	p, err := a.StartPresence(t.Context(), "App.Presence", &PresenceOptions{
 		BroadcastPeriod: 20 * time.Millisecond, DownPeriod: expect.Limit, PermdownPeriod: time.Hour,
 	})
@@ -123,7 +129,7 @@ func TestPresence(t *testing.T) {
 	tracker.join("room", "carl")
 	tracker.beat()
 	require.ElementsMatch(t, []string{"updated ann", "joined carl"}, []string{event(), event()})
-	for i, e := range tracker.own {
+	for i, e := range tracker.own() {
 		if e.topic == "room" {
 			tracker.leave(i)
 		}
@@ -138,8 +144,8 @@ func TestPresence(t *testing.T) {
 	tracker.beat()
 	require.Equal(t, "joined dora", event())
 	tracker.join("room", "erik")
-	tracker.beats() // nobody hears
-	for range 2 {   // its clock is ahead
+	tracker.speak(time.Now(), 0) // nobody hears
+	for range 2 {                // its clock is ahead
 		tracker.beat()
 	}
 	tracker.answer(requests)
@@ -176,15 +182,13 @@ func TestPresenceHalfStarted(t *testing.T) {
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	require.Nil(t, w.all[0].Whereis("Elixir.App.Presence_shard0"))
 	other.Close()
-	_, err = a.StartPresence(t.Context(), "App.Presence", quick(2))
-	require.NoError(t, err)
+	_ = presence(t, a, quick(2))
 }
 
 // A meta that does not fit is an error beside the others.
 func TestPresenceMisfits(t *testing.T) {
 	_, a, b := two(t, nil)
-	p, err := a.StartPresence(t.Context(), "App.Presence", nil)
-	require.NoError(t, err)
+	p := presence(t, a, nil)
 	me := replica{Node: "n1@test", Vsn: 1}
 	s := &saying{kind: heartbeat, from: me, clocks: contextOf{me: 2}, delta: &delta{
 		clouds: map[replica]cloud{me: {1: {}, 2: {}}}, values: []*entry{someEntry(me, 1, "room", "ann"), someEntry(me, 2, "room", "bob")}}}
@@ -220,8 +224,7 @@ func TestKeyText(t *testing.T) {
 // What no member of a PubSub sends changes nothing, and costs nothing that stays.
 func TestHostile(t *testing.T) {
 	w, a, b := two(t, &Options{PoolSize: 2})
-	p, err := b.StartPresence(t.Context(), "App.Presence", nil)
-	require.NoError(t, err)
+	p := presence(t, b, nil)
 	hostile := box(t, w.all[0], nil)
 	ctx := expect.Context(t)
 	at := messages[int](t, b, "t")
@@ -278,8 +281,7 @@ func TestPresenceOfAnother(t *testing.T) {
 		knows(t, ps, 3)
 	}
 	requests := messages[ei.Term](t, b, shardTopic)
-	p, err := a.StartPresence(t.Context(), "App.Presence", nil)
-	require.NoError(t, err)
+	p := presence(t, a, nil)
 	tracker := startTracker(t, w.all[1], b)
 	tracker.join("room", "ann")
 	tracker.answer(requests)

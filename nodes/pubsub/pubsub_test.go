@@ -89,8 +89,7 @@ func gives[T any](t *testing.T, want T, next func() (T, error)) {
 
 func box(t *testing.T, n *nodes.Node, o *nodes.MailboxOptions) *nodes.Mailbox {
 	t.Helper()
-	b, err := n.NewMailbox(o)
-	require.NoError(t, err)
+	b := cluster.Mailbox(t, n, o)
 	return b
 }
 
@@ -242,8 +241,7 @@ func TestOptions(t *testing.T) {
 	}
 	_, err = ps.StartPresence(t.Context(), "", nil)
 	require.ErrorContains(t, err, "empty")
-	_, err = ps.StartPresence(t.Context(), "App.Presence", nil)
-	require.NoError(t, err)
+	_ = presence(t, ps, nil)
 	_, err = ps.StartPresence(t.Context(), "App.Presence", nil)
 	require.ErrorIs(t, err, nodes.ErrNameTaken)
 	require.NotNil(t, n.Whereis("Elixir.App.Presence_shard0"))
@@ -252,8 +250,7 @@ func TestOptions(t *testing.T) {
 // Processes that somebody kills are there again.
 func TestKilled(t *testing.T) {
 	w, a, b := two(t, nil)
-	_, err := b.StartPresence(t.Context(), "App.Presence", nil)
-	require.NoError(t, err)
+	_ = presence(t, b, nil)
 	ctx := expect.Context(t)
 	at := messages[string](t, b, "t")
 	killer := box(t, w.all[0], nil)

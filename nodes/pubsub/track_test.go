@@ -23,10 +23,8 @@ func quick(pool int) *PresenceOptions {
 func three(t *testing.T, pool int) (n *nodes.Node, a, b *Presence) {
 	t.Helper()
 	w, psA, psB := two(t, nil)
-	a, err := psA.StartPresence(t.Context(), "App.Presence", quick(pool))
-	require.NoError(t, err)
-	b, err = psB.StartPresence(t.Context(), "App.Presence", quick(pool))
-	require.NoError(t, err)
+	a = presence(t, psA, quick(pool))
+	b = presence(t, psB, quick(pool))
 	return w.all[0], a, b
 }
 
@@ -203,10 +201,8 @@ func TestHostileTrack(t *testing.T) {
 // Others that do not read hold up nobody.
 func TestTrackSlow(t *testing.T) {
 	w, psA, psB := two(t, nil)
-	a, err := psA.StartPresence(t.Context(), "App.Presence", quick(1))
-	require.NoError(t, err)
-	b, err := psB.StartPresence(t.Context(), "App.Presence", quick(1))
-	require.NoError(t, err)
+	a := presence(t, psA, quick(1))
+	b := presence(t, psB, quick(1))
 	n := w.all[0]
 	ctx, ann := expect.Context(t), box(t, n, nil)
 	require.NoError(t, a.Track(ctx, ann, "room", "ann", meta{1}))

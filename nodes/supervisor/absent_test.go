@@ -11,15 +11,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/supervisor"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // An absence is a Resolver that does not find the other node while it is away.
 type absence struct {
-	nodes.Static
+	*cluster.Cluster
 	away atomic.Bool
 }
 
@@ -27,7 +27,7 @@ func (a *absence) Resolve(ctx context.Context, node string) (nodes.Endpoint, err
 	if a.away.Load() {
 		return nodes.Endpoint{}, nodes.ErrUnknownNode
 	}
-	return a.Static.Resolve(ctx, node)
+	return a.Cluster.Resolve(ctx, node)
 }
 
 // exposeWorkers exposes m:start(Name), which starts a Server, and m:run(Name), a function that runs
@@ -56,16 +56,12 @@ func TestAbsentNode(t *testing.T) {
 	const children = 4
 	for _, strategy := range []supervisor.Strategy{supervisor.OneForOne, supervisor.OneForAll, supervisor.RestForOne} {
 		s := newScene(t)
-		table, tr := &absence{Static: nodes.Static{}}, transport.NewMemory()
+		table := &absence{Cluster: cluster.New(t)}
 		start := func(name string) *nodes.Node {
-			n, err := nodes.New(nodes.Config{
-				Name: name, Cookie: "secret", Transport: tr, Listen: transport.MemoryAddr(name), Resolver: table})
-			require.NoError(t, err)
-			t.Cleanup(func() { n.Close() })
-			require.NoError(t, n.Start(s.ctx))
-			return n
+			cfg := table.Config(name)
+			cfg.Resolver = table
+			return table.Start(cfg)
 		}
-		table.Static["far@host"] = nodes.Endpoint{Addr: transport.MemoryAddr("far@host")}
 		far := start("far@host")
 		exposeWorkers(far)
 		s.n = start("near@host")

@@ -16,6 +16,7 @@ import (
 	"github.com/cnode-go/cnode/ei"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
+	"github.com/cnode-go/cnode/nodes/nodestest"
 	"github.com/cnode-go/cnode/nodes/supervisor"
 )
 
@@ -117,9 +118,9 @@ func TestAgainstModel(t *testing.T) {
 				i := m.at(c.id)
 				switch op := rapid.SampledFrom([]ei.Atom{"exit", "exit", "exit", "terminate_child", "restart_child", "delete_child"}).Draw(rt, "op"); {
 				case op == "exit" && c.runs:
-					reason := rapid.SampledFrom([]ei.Atom{"normal", "shutdown", "bug", "killed"}).Draw(rt, "reason")
-					s.exit(c.id, reason)
-					m.exit(c.id, reason == "normal" || reason == "shutdown")
+					reason := rapid.SampledFrom([]string{"normal", "shutdown", "{shutdown,idle}", "bug", "killed"}).Draw(rt, "reason")
+					s.exit(c.id, nodestest.Term(reason))
+					m.exit(c.id, reason == "normal" || strings.Contains(reason, "shutdown"))
 				case op == "terminate_child":
 					require.Equal(t, "ok", s.ask(request(op, c.id)))
 					m.down(i, i+1)

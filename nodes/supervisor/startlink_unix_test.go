@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -20,18 +21,17 @@ import (
 // move, and while one is there no other takes its place.
 func TestExposeStart(t *testing.T) {
 	ctx := expect.Context(t)
-	table := nodes.Static{}
-	peer, _ := movable(t, "peer@127.0.0.1", table, nil)
+	w := cluster.Unix(t)
+	peer := w.Start(w.Config("peer@host"))
 	ended := make(chan string, 10)
 	slow := make(chan struct{})
-	n, cfg := movable(t, "front@127.0.0.1", table, func(n *nodes.Node) error {
+	n := newMover(t, w, func(n *nodes.Node) error {
 		return supervisor.ExposeStart(n, "pricing", func() nodes.Server {
 			return nodes.Server{Terminate: func(_ context.Context, reason ei.Term) { <-slow; ended <- reason.String() }}
 		}, nil)
 	})
 	parent := func() *nodes.Mailbox {
-		b, err := peer.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-		require.NoError(t, err)
+		b := cluster.Mailbox(t, peer, &nodes.MailboxOptions{TrapExit: true})
 		return b
 	}
 	start := func(b *nodes.Mailbox) (ei.Pid, error) {
@@ -42,7 +42,7 @@ func TestExposeStart(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, pid, n.Whereis("pricing").Pid())
 
-	n = move(t, n, cfg)
+	n.move(t)
 	require.Equal(t, pid, n.Whereis("pricing").Pid())
 	_, err = start(parent())
 	var taken *ei.ReasonError

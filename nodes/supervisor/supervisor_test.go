@@ -9,51 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/supervisor"
 )
 
-// Each strategy starts what OTP's does, in its order, for each kind of child and reason.
-func TestStrategies(t *testing.T) {
-	normal, shutdown, because := ei.Term(ei.Atom("normal")), ei.Term(ei.Atom("shutdown")), ei.Term(ei.Atom("bug"))
-	shutdownOf := ei.Term(ei.Tuple{ei.Atom("shutdown"), ei.Atom("idle")})
-	for _, tt := range []struct {
-		strategy supervisor.Strategy
-		restart  supervisor.Restart // of b
-		reason   ei.Term
-		want     string
-	}{
-		{supervisor.OneForOne, supervisor.Permanent, normal, "-b +b"},
-		{supervisor.OneForOne, supervisor.Permanent, because, "-b +b"},
-		{supervisor.OneForOne, supervisor.Transient, normal, "-b"},
-		{supervisor.OneForOne, supervisor.Transient, shutdown, "-b"},
-		{supervisor.OneForOne, supervisor.Transient, shutdownOf, "-b"},
-		{supervisor.OneForOne, supervisor.Transient, because, "-b +b"},
-		{supervisor.OneForOne, supervisor.Temporary, because, "-b"},
-		{supervisor.OneForAll, supervisor.Permanent, normal, "-b -d -c -a +a +b +c +d"},
-		{supervisor.OneForAll, supervisor.Transient, because, "-b -d -c -a +a +b +c +d"},
-		{supervisor.OneForAll, supervisor.Transient, normal, "-b"},
-		{supervisor.OneForAll, supervisor.Temporary, because, "-b"},
-		{supervisor.RestForOne, supervisor.Permanent, normal, "-b -d -c +b +c +d"},
-		{supervisor.RestForOne, supervisor.Transient, because, "-b -d -c +b +c +d"},
-		{supervisor.RestForOne, supervisor.Temporary, because, "-b"},
-	} {
-		s := newScene(t)
-		s.start(&supervisor.Options{Strategy: tt.strategy}, s.child("a"), s.child("b", restart(tt.restart)), s.child("c"), s.child("d"))
-		require.Equal(t, "+a +b +c +d", s.did())
-		s.exit("b", tt.reason)
-		require.Equal(t, tt.want, s.did(), "%v %v %v", tt.strategy, tt.restart, tt.reason)
-		require.NoError(t, s.sup.Shutdown(s.ctx))
-		require.Equal(t, "", s.running("a b c d sup"))
-	}
-}
-
 // With one restart too many the supervisor terminates the children in reverse order and ends.
 func TestIntensity(t *testing.T) {
 	s := newScene(t)
-	watch, err := s.n.NewMailbox(&nodes.MailboxOptions{TrapExit: true})
-	require.NoError(t, err)
+	watch := cluster.Mailbox(t, s.n, &nodes.MailboxOptions{TrapExit: true})
 	s.start(&supervisor.Options{Intensity: 2, Period: time.Hour, Parent: watch.Pid()}, s.child("a"), s.child("b"), s.child("c"))
 	s.exit("a", ei.Atom("x"))
 	s.exit("b", ei.Atom("x"))
@@ -104,8 +69,7 @@ func TestStartFails(t *testing.T) {
 		Start: func(context.Context, *supervisor.Supervisor) (ei.Pid, error) { panic("a bug") }})
 	require.ErrorContains(t, err, "a bug")
 	require.Equal(t, "", s.running("sup"))
-	_, err = s.n.NewMailbox(nil)
-	require.NoError(t, err)
+	_ = cluster.Mailbox(t, s.n, nil)
 	b, err := s.n.Serve("sup", nodes.Server{}, nil)
 	require.NoError(t, err)
 	_, err = supervisor.Start(s.ctx, s.n, "sup", nil, s.child("a"))

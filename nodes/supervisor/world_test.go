@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cnode-go/cnode/ei"
+	"github.com/cnode-go/cnode/internal/test/cluster"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/supervisor"
-	"github.com/cnode-go/cnode/transport"
 )
 
 // Nothing of a supervisor may outlive its node.
@@ -36,14 +36,8 @@ type scene struct {
 }
 
 func newNode(t testing.TB) *nodes.Node {
-	t.Helper()
-	at := transport.MemoryAddr("shop")
-	n, err := nodes.New(nodes.Config{Name: "shop@host", Cookie: "secret", Transport: transport.NewMemory(), Listen: at,
-		Resolver: nodes.Static{"shop@host": {Addr: at}}})
-	require.NoError(t, err)
-	t.Cleanup(func() { n.Close() })
-	require.NoError(t, n.Start(t.Context()))
-	return n
+	w := cluster.New(t)
+	return w.Start(w.Config("shop@host"))
 }
 
 func newScene(t testing.TB) *scene {

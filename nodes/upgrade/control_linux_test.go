@@ -55,8 +55,7 @@ func TestAskInVain(t *testing.T) {
 	first := r.pid()
 	for _, program := range []string{"/no/program", "/bin/false"} {
 		asked, err := service.Ask(expect.Context(t), control, program)
-		var refused *handoff.RefusedError
-		require.ErrorAs(t, err, &refused)
+		require.ErrorAs(t, err, new(*handoff.RefusedError))
 		require.ErrorContains(t, err, fmt.Sprintf("process %d serves on: ", first))
 		require.ErrorContains(t, err, program)
 		require.Equal(t, service.Asked{Old: first}, asked)
