@@ -25,6 +25,7 @@
 #	           processes of a tree of supervisors
 #	sound      the suite for plug-ins accuses no good one of 15, on a busy machine
 #	callbacks  10 minutes of nodes that call each other back, with tiny limits
+#	gate       10 minutes of mutated frames at the gate, beside each OTP
 #	comings    10 minutes for each OTP in which functions, processes, links, monitors,
 #	           group members, global names and supervised servers come and go, both
 #	           ways, while processes are killed, connections closed, and the
@@ -43,8 +44,8 @@ exec </dev/null
 
 much=${1:-1}
 only=${2:-}
-if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|stops|kills|sound|callbacks|comings|agreement|chaos|fuzz|platforms)$ ]]; then
-	echo "usage: test/soak.sh [MUCH [upgrades|moves|stops|kills|sound|callbacks|comings|agreement|chaos|fuzz|platforms]]" >&2
+if ! [[ $much =~ ^([1-9][0-9]*|[0-9]+\.[0-9]*[1-9][0-9]*)$ && $only =~ ^(|upgrades|moves|stops|kills|sound|callbacks|gate|comings|agreement|chaos|fuzz|platforms)$ ]]; then
+	echo "usage: test/soak.sh [MUCH [upgrades|moves|stops|kills|sound|callbacks|gate|comings|agreement|chaos|fuzz|platforms]]" >&2
 	exit 2
 fi
 
@@ -109,6 +110,10 @@ fi
 
 if part callbacks "$(times 600) s"; then
 	CNODE_TEST_SOAK=$(times 600)s soak -race -run TestNothingWaitsForEver ./nodes
+fi
+
+if part gate "$(times 600) s"; then
+	(cd contrib/gate && CNODE_TEST_GATE_MUTATE=$(times 600)s soak -v -run TestMutatedFrames .)
 fi
 
 if part comings "$(times 600) s for each OTP"; then

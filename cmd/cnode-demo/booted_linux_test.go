@@ -185,3 +185,22 @@ func TestServiceStopsDuringReload(t *testing.T) {
 		}
 	})
 }
+
+// With WatchdogSec= each process of the service tells systemd that it is alive, often enough.
+func TestServiceIsWatched(t *testing.T) {
+	t.Parallel() // it waits for other processes
+	boots(t, func(b *booted) {
+		b.configure("WatchdogSec=5s\n") // a machine may stand still for a second or two
+		b.Succeed("systemctl", "start", unit)
+		for range 2 {
+			main := b.property("MainPID")
+			for range 3 {
+				last := b.property("WatchdogTimestampMonotonic")
+				b.changes("WatchdogTimestampMonotonic", last)
+			}
+			require.Equal(b.t, main, b.property("MainPID"), "it has not been started again")
+			b.Succeed("systemctl", "reload", unit)
+		}
+		b.stop("")
+	})
+}

@@ -27,6 +27,7 @@ import (
 	"github.com/cnode-go/cnode/internal/protocol"
 	"github.com/cnode-go/cnode/internal/test/expect"
 	"github.com/cnode-go/cnode/internal/test/leak"
+	"github.com/cnode-go/cnode/internal/test/need"
 	"github.com/cnode-go/cnode/internal/test/port"
 	"github.com/cnode-go/cnode/nodes"
 	"github.com/cnode-go/cnode/nodes/dist"
@@ -568,4 +569,67 @@ func TestURL(t *testing.T) {
 	_, err = ws.Listen(cnodews.URL("wss://host/path"), 0)
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
 	require.NoError(t, l.Close())
+}
+
+// counting counts the calls in which bytes pass on the connections of a listener.
+type counting struct {
+	net.Listener
+	calls *atomic.Int64
+}
+
+func (l counting) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return counted{c, l.calls}, err
+}
+
+type counted struct {
+	net.Conn
+	calls *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.calls.Add(1)
+	return n, err
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	c.calls.Add(1)
+	return c.Conn.Write(p)
+}
+
+// Idle connections do nothing but tick.
+func TestIdleConnections(t *testing.T) {
+	const count = 1000
+	need.Descriptors(t, 3*count) // both ends are in this process
+	var calls atomic.Int64
+	s := newSite(t, func(s *httptest.Server) {
+		s.Listener = counting{s.Listener, &calls}
+		s.Start()
+	})
+	ws := cnodews.New(nil)
+	at := s.put(ws)
+	server := started(t, nodes.Config{
+		Name: "shop@web", Cookie: "secret", Transport: ws, Resolver: nodes.Static{}, TickInterval: time.Hour, MaxHandshakes: count,
+	})
+	clients := make([]*nodes.Node, count)
+	tr := cnodews.New(nil)
+	for i := range clients {
+		n, err := nodes.New(nodes.Config{
+			Name: fmt.Sprintf("till%d@branch", i), Cookie: "secret", Transport: tr, TickInterval: time.Hour,
+			Resolver: nodes.Static{"shop@web": {Addr: at}},
+		})
+		require.NoError(t, err)
+		clients[i] = n
+		t.Cleanup(func() { n.Close() })
+		_, err = n.Connect(expect.Context(t), "shop@web")
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return len(server.Peers()) == count }, expect.Limit, time.Millisecond)
+	before, used := calls.Load(), processorTime(t)
+	const idle = 3 * time.Second
+	time.Sleep(idle)
+	require.LessOrEqual(t, calls.Load()-before, int64(count/100), "reads and writes of idle connections")
+	t.Logf("%d idle connections took %v of a processor in %v", count, processorTime(t)-used, idle)
+	require.Less(t, processorTime(t)-used, idle/10)
 }
