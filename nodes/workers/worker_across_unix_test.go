@@ -74,8 +74,8 @@ func TestAcrossWorkers(t *testing.T) {
 }
 
 // A name that moves on between two workers is found at once by a third one that remembers where it
-// was; and links and monitors between those two go on. Once it is no longer registered, messages for
-// it do not go round between workers that remember where it was.
+// was; and links and monitors between those two go on. Once it is no longer registered, messages
+// for it do not go round between workers that remember where it was.
 func TestNameMovesOnElsewhere(t *testing.T) {
 	w := newFrontWorld(t, 3)
 	ns := w.spread(3)

@@ -6,8 +6,8 @@ import (
 	"github.com/cnode-go/cnode/internal/test/otp"
 )
 
-// A node leaves, or is killed, again and again: both are a nodedown, at once, and leave nothing behind
-// that would disturb it when it comes back under its name.
+// A node leaves, or is killed, again and again: both are a nodedown, at once, and leave nothing
+// behind that would disturb it when it comes back under its name.
 func TestServeNodedown(t *testing.T) {
 	otp.Together(t, func(t *testing.T, r otp.Release) {
 		port := r.Epmd(t)

@@ -1,4 +1,4 @@
-// Typecheck reads packages and their tests as another system would compile them, from their sources,
+// Typecheck reads the sources of packages and of their tests as another system would compile them,
 // and prints what does not fit:
 //
 //	go run ./test/typecheck windows/amd64 work

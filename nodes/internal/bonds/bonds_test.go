@@ -12,7 +12,6 @@ import (
 var (
 	self   = ei.Pid{Node: "here@h", ID: 1, Creation: 7}
 	friend = ei.Pid{Node: "there@h", ID: 2, Creation: 8}
-	other  = ei.Pid{Node: "else@h", ID: 3, Creation: 9}
 )
 
 // The link protocol of erl_dist_protocol, step by step: what is sent, and whether there is a link

@@ -52,7 +52,7 @@ var built = struct {
 }{dirs: make(map[string]string)}
 
 // build copies folders of the package to where every release can read them, and compiles the Erlang
-// of it and of the tests, warnings being errors. It returns the folder with the compiled code, the same
+// of it and of the tests, warnings being errors. It returns the folder with the compiled code: one
 // for all tests that ask for the same.
 func build(t *testing.T, r otp.Release, folders ...string) string {
 	t.Helper()
