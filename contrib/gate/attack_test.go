@@ -305,6 +305,7 @@ func TestAtomsOfAllNames(t *testing.T) {
 	t.Parallel()
 	r := otp.Releases(t)
 	w, a := withGate(t, r[len(r)-1], func(w *world) { w.cfg.Limits.Atoms, w.cfg.Limits.AllAtoms = 500, 600 })
+	require.NoError(t, a.again(t).Close()) // the first one has the node load modules
 	before := w.atoms(t)
 	for i := range 5 {
 		a.name = fmt.Sprintf("attacker%d@127.0.0.1", i)
