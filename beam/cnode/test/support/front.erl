@@ -16,8 +16,8 @@ start(Path, Window) ->
     accept(F, Window).
 
 accept(#front{controls = Controls} = F, Window) ->
-    {ok, Control} = socket:accept(Controls, 5000),
-    {ok, <<"h", 1, _, _/binary>>} = socket:recv(Control, 0, 5000),
+    {ok, Control} = socket:accept(Controls, 30000), % a worker that has found nobody pauses for up to 10 s
+    {ok, <<"h", 1, _, _/binary>>} = socket:recv(Control, 0, 30000),
     ok = socket:setopt(Control, {otp, rcvbuf}, 131072), % the longest packet
     {Mine, Given, Fd} = pair(),
     Welcome = case Window of
